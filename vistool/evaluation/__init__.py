@@ -1,0 +1,1 @@
+"""How good a prediction is. Takes the JSON documents that others read and write; one file a metric."""

@@ -1,0 +1,119 @@
+"""The METHODS table: every method, how it is loaded, and how it is trained. Light to import; rows import their work.
+
+A method is a folder beside this file and one row here. No method imports another; what two share lives in `nn/`, or,
+where it touches frames and masks, in `clip_inference.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ..nn.targets import ClipTargets
+    from ..protocols import VideoModel
+    from ..types import RunOptions
+    from ..weights.checkpoint import Checkpoint
+
+Mode = Literal["online", "offline"]
+Arrays = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+class Recipe(Protocol):
+    """What `vistool train` needs of a method. The loop is one; this is the method's part."""
+
+    @property
+    def presets(self) -> Mapping[str, Any]:
+        """Name → frozen dataclass of all sizes; every preset has `num_classes` (replaced by the data's own)."""
+        ...
+
+    def build(self, preset: Any) -> nn.Module:
+        """A network with fresh weights."""
+        ...
+
+    def start(self, preset: Any, parent: Checkpoint) -> Mapping[str, Tensor]:
+        """Tensors for this method's network from `parent`, another checkpoint of the family (`--init`).
+
+        Raises WeightsError when `parent` does not fit.
+        """
+        ...
+
+    def losses(self, network: nn.Module, frames: Tensor, targets: Sequence[ClipTargets]) -> Mapping[str, Tensor]:
+        """frames (B, T, 3, H, W) normalised, one target a clip → named scalar terms, already weighted; sum = loss."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    summary: str
+    paper: str  # title, venue and year
+    modes: tuple[Mode, ...]
+    default_weights: str  # a key of weights.toml
+    window: int  # frames an offline model sees at once unless told otherwise; 0 = the whole video
+    overlap: int
+    layouts: tuple[str, ...]  # foreign checkpoint layouts that `weights convert` reads for this method
+    load: Callable[[Checkpoint, RunOptions], VideoModel]
+    recipe: Callable[[], Recipe]
+    convert: Callable[[Mapping[str, Tensor], str], Checkpoint]  # (foreign tensors, layout) → ours; strict both ways
+    probe: Callable[[Checkpoint, Arrays], Arrays]  # `weights probe`: input arrays → output arrays of the contract
+
+
+def _mask2former_vis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
+    from .mask2former_vis.inference import load
+
+    return load(checkpoint, options)
+
+
+def _mask2former_vis_convert(tensors: Mapping[str, Tensor], layout: str) -> Checkpoint:
+    from .mask2former_vis.checkpoint import convert
+
+    return convert(tensors, layout)
+
+
+def _mask2former_vis_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:
+    from .mask2former_vis.inference import probe
+
+    return probe(checkpoint, arrays)
+
+
+def _mask2former_vis_recipe() -> Recipe:
+    from .mask2former_vis.recipe import Mask2FormerRecipe
+
+    return Mask2FormerRecipe()
+
+
+METHODS: dict[str, Method] = {
+    "mask2former-vis": Method(
+        summary="one query an object, attention joint over space and time",
+        paper="Mask2Former for Video Instance Segmentation (2021)",
+        modes=("offline",),
+        default_weights="mask2former-vis-tiny-shapes",
+        window=8,
+        overlap=4,
+        layouts=("transformers-mask2former", "detectron2-mask2former"),
+        load=_mask2former_vis,
+        recipe=_mask2former_vis_recipe,
+        convert=_mask2former_vis_convert,
+        probe=_mask2former_vis_probe,
+    ),
+}
+
+
+def find_method(name: str) -> Method:
+    """The row called `name`; UsageError with the nearest name when there is none."""
+    if name in METHODS:
+        return METHODS[name]
+    near = get_close_matches(name, METHODS, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(METHODS)}"
+    raise UsageError(f"unknown method: `{name}`", hint=hint)
+
+

@@ -1,0 +1,96 @@
+"""What the offline clip methods share: frames in, candidate tracks out. The network between is the method's.
+
+A clip method says, for a stack of pictures, how likely each slot is each class and where it is (`ClipEvidence`). This
+module chooses the slots worth keeping, brings only their masks to the size of the source, and turns them into run lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import masks
+from ..nn.letterbox import Letterbox
+from ..types import Category, Frame, Rle, RunOptions, Track, VideoInfo
+from ..weights.checkpoint import CheckpointInfo
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEvidence:
+    """What a network says of a clip; row q is one slot."""
+
+    class_probs: Tensor  # (Q, K) in [0, 1], no-object left out
+    mask_logits: Tensor  # (Q, T, h, w), covering `letterbox.padded_hw`
+    letterbox: Letterbox
+
+
+Predict = Callable[[Tensor], ClipEvidence]
+"""uint8 (T, H, W, 3) → evidence."""
+
+
+class ClipSegmenter:
+    """An offline model made of a `Predict`. Holds no state of a video."""
+
+    def __init__(self, predict: Predict, info: CheckpointInfo, options: RunOptions, *, slots_max: int = 50) -> None:
+        self._predict = predict
+        self._categories = info.categories
+        self._floor = options.score_floor
+        self._slots_max = options.max_instances or slots_max
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        return self._categories
+
+    def segment(self, video: VideoInfo, frames: Sequence[Frame]) -> tuple[Track, ...]:
+        """Candidate tracks over `frames`; ids are slots. A slot that is empty on every frame is no candidate."""
+        images = torch.from_numpy(np.stack([frame.image for frame in frames]))
+        with torch.inference_mode():
+            evidence = self._predict(images)
+            slots = kept_slots(evidence.class_probs, self._floor, self._slots_max)
+            rles = self._frame_masks(evidence, slots)
+        indices = [frame.index for frame in frames]
+        probs = evidence.class_probs[slots].float().cpu().numpy()
+        tracks = []
+        for row, slot in enumerate(slots.tolist()):
+            visible = {index: rle for index, rle in zip(indices, rles[row], strict=True) if rle is not None}
+            if visible:
+                label = int(probs[row].argmax())
+                scores = tuple(float(score) for score in probs[row])
+                tracks.append(Track(slot, label, scores[label], visible, scores))
+        return tuple(tracks)
+
+    def _frame_masks(self, evidence: ClipEvidence, slots: Tensor) -> list[list[Rle | None]]:
+        """Masks of the kept slots, (N, T); None where a slot has no pixel. One frame at full size at a time."""
+        rows: list[list[Rle | None]] = [[] for _ in slots]
+        for logits in evidence.mask_logits[slots].unbind(1):
+            visible = (logits.flatten(1) > 0).any(1).cpu().numpy()  # interpolation adds no positive value
+            full = evidence.letterbox.undo(logits[torch.from_numpy(visible).to(logits.device)]).cpu().numpy()
+            encoded = iter(masks.encode_stack(full))
+            for row, seen in zip(rows, visible, strict=True):
+                rle = next(encoded) if seen else None
+                row.append(rle if rle is not None and masks.area(rle) > 0 else None)
+        return rows
+
+
+def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
+    """Slots whose best class reaches `floor`, best first, at most `most`; class_probs (Q, K) → int64 (N,)."""
+    best, order = class_probs.amax(1).sort(descending=True, stable=True)
+    return order[: int((best[:most] >= floor).sum())]
+
+
+def prepare(images: Tensor, info: CheckpointInfo, options: RunOptions, short_side: int | None = None) -> tuple[Tensor, Letterbox]:
+    """uint8 (T, H, W, 3) → normalised (1, T, 3, h, w) on the device, and the letterbox that leads back."""
+    side = short_side or options.short_side or info.short_side
+    letterbox = Letterbox.fit((images.shape[1], images.shape[2]), short_side=side)
+    mean, std = (torch.tensor(values, device=options.device) for values in (info.pixel_mean, info.pixel_std))
+    return letterbox.apply(images.to(options.device), mean, std)[None], letterbox
+
+
+def autocast(options: RunOptions) -> torch.autocast:
+    """Mixed precision as asked for; a no-op for fp32."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[options.precision]
+    return torch.autocast(torch.device(options.device).type, dtype=dtype, enabled=options.precision != "fp32")

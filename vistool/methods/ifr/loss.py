@@ -1,0 +1,3 @@
+"""Matching and losses of IFR: Mask2Former's, plus the cross-frame term of Eq. (7)."""
+
+from __future__ import annotations

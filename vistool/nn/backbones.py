@@ -1,0 +1,57 @@
+"""Image backbones, all from transformers: a name → a network that gives four feature maps at strides 4, 8, 16 and 32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+_STAGES = ["stage1", "stage2", "stage3", "stage4"]
+_RESNETS: dict[str, dict[str, Any]] = {  # the stride of a bottleneck stands in its 3x3 convolution
+    "resnet-tiny": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2], "layer_type": "basic"},
+    "resnet-50": {"depths": [3, 4, 6, 3]},
+    "resnet-101": {"depths": [3, 4, 23, 3]},
+}
+_SWINS: dict[str, dict[str, Any]] = {
+    "swin-tiny": {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7},
+    "swin-small": {"embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24], "window_size": 7},
+    "swin-base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32], "window_size": 12},
+    "swin-large": {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48], "window_size": 12},
+}
+
+
+class Backbone(nn.Module):
+    """A transformers backbone by name. Built without the hub: fresh weights, sizes as published."""
+
+    def __init__(self, name: str, *, frozen_norms: bool = False) -> None:
+        super().__init__()
+        self.body, self.channels = _build(name)
+        self.frozen_norms = frozen_norms
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """images (B, 3, H, W) normalised → four maps (B, C_i, H / 2^(i+2), W / 2^(i+2)), fine to coarse."""
+        return tuple(self.body(images).feature_maps)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen batch norms keep their statistics whatever the mode."""
+        super().train(mode)
+        if self.frozen_norms:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+def _build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    if name in _RESNETS:
+        from transformers import ResNetBackbone, ResNetConfig
+
+        config = ResNetConfig(out_features=_STAGES, **_RESNETS[name])
+        return ResNetBackbone(config), tuple(config.hidden_sizes)
+    if name in _SWINS:
+        from transformers import SwinBackbone, SwinConfig
+
+        sizes = _SWINS[name]
+        config = SwinConfig(out_features=_STAGES, drop_path_rate=0.3, **sizes)
+        return SwinBackbone(config), tuple(sizes["embed_dim"] * 2**i for i in range(4))
+    raise ValueError(f"unknown backbone {name!r}, expected one of {[*_RESNETS, *_SWINS]}")

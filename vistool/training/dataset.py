@@ -1,0 +1,101 @@
+"""Training clips out of YTVIS annotations over video files or image folders.
+
+Which clip is taken is a pure function of (seed, step, number), so a run that resumes sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import masks
+from ..errors import InputError
+from .annotations import AnnotatedVideo, Annotations
+from .frames import FrameCache, Pictures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """Some frames of a video, in order, with the objects visible on at least one of them."""
+
+    images: NDArray[np.uint8]  # (T, H, W, 3), RGB
+    labels: NDArray[np.int64]  # (N,), row of `categories`
+    masks: NDArray[np.bool_]  # (N, T, H, W); all false where the object is absent
+
+
+class ClipReader:
+    """Pictures and masks of chosen frames. Used by one thread."""
+
+    def __init__(self, annotations: Annotations, *, cache_bytes: int) -> None:
+        self._videos = annotations.videos
+        self._cache = FrameCache(cache_bytes)
+
+    def read(self, row: int, frames: Sequence[int]) -> Clip:
+        """These frames of the video in this row; no mask of another frame is decoded."""
+        video = self._videos[row]
+        images = np.stack([self._picture(video, t) for t in frames])
+        labels, planes = [], []
+        for item in video.objects:
+            # The label belongs to the object and not to a frame: it may be absent on any of these.
+            clip_masks = [_decode(item.segmentations[t], video, t) for t in frames]
+            if any(mask.any() for mask in clip_masks):
+                labels.append(item.label)
+                planes.append(np.stack(clip_masks))
+        shape = (0, len(frames), *video.size_hw)
+        return Clip(images, np.array(labels, np.int64), np.stack(planes) if planes else np.zeros(shape, np.bool_))
+
+    def _picture(self, video: AnnotatedVideo, t: int) -> Pictures:
+        one_file = len(video.files) == 1
+        pictures = self._cache.pictures(video.files[0 if one_file else t])
+        if one_file and len(pictures) < video.length:
+            raise InputError(f"video `{video.files[0]}` has {len(pictures)} frames, its annotations {video.length}")
+        picture: Pictures = pictures[t if one_file else 0]
+        if picture.shape[:2] != video.size_hw:
+            raise InputError(f"`{video.name}` frame {t} is {picture.shape[:2]}, its annotations say {video.size_hw}")
+        return picture
+
+
+def _decode(segmentation: Any, video: AnnotatedVideo, t: int) -> NDArray[np.bool_]:
+    if not segmentation:
+        return np.zeros(video.size_hw, np.bool_)
+    try:
+        return masks.decode(masks.from_json(segmentation, video.size_hw))
+    except ValueError as e:
+        raise InputError(f"bad mask in video `{video.name}`, frame {t}: {e}") from e
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSampler:
+    """Chooses clips: every video once an epoch, in an order of that epoch's own."""
+
+    lengths: tuple[int, ...]  # frames of each video
+    clip_frames: int
+    clip_range: int  # frames before and after the middle one
+    batch: int  # clips a step
+    seed: int
+
+    def choose(self, step: int, number: int) -> tuple[int, list[int]]:
+        """Clip `number` of `step` → row of its video, and its frames, ascending.
+
+        They are all different, unless fewer frames than a clip holds lie in reach.
+        """
+        epoch, position = divmod(step * self.batch + number, len(self.lengths))
+        row = int(_order(self.seed, epoch, len(self.lengths))[position])
+        rng = np.random.default_rng([self.seed, step, number])
+        middle = int(rng.integers(self.lengths[row]))
+        first, last = max(0, middle - self.clip_range), min(self.lengths[row] - 1, middle + self.clip_range)
+        near = np.arange(first, last + 1)
+        if len(near) < self.clip_frames:
+            return row, sorted(np.resize(near, self.clip_frames).tolist())
+        others = rng.choice(near[near != middle], self.clip_frames - 1, replace=False)
+        return row, sorted([middle, *others.tolist()])
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(count)
