@@ -92,7 +92,7 @@ def majority(rles: Sequence[Rle], weights: Sequence[float]) -> Rle:
     size_hw = _common_size(rles)
     if len(weights) != len(rles) or min(weights) <= 0:
         raise ValueError(f"{len(rles)} masks need as many weights above 0: {list(weights)}")
-    if len(rles) == 1:
+    if len(set(rles)) == 1:
         return rles[0]
     changes = [_changes(rle) for rle in rles]
     steps = [np.resize([weight, -weight], len(at)) for at, weight in zip(changes, weights, strict=True)]
@@ -134,13 +134,10 @@ def to_counts(rle: Rle) -> tuple[int, ...]:
 
 def from_counts(counts: Sequence[int], size_hw: tuple[int, int]) -> Rle:
     """Rle of run lengths, background first; ValueError when they are negative or do not fill the picture."""
-    runs = np.asarray(counts, dtype=np.int64)
-    if (runs < 0).any():
-        raise ValueError(f"a run length is negative: {int(runs.min())}")
-    covered, pixels = int(runs.sum()), size_hw[0] * size_hw[1]
-    if covered != pixels:
-        raise ValueError(f"run lengths cover {covered} pixels, size {list(size_hw)} has {pixels}")
-    return _from_changes(np.cumsum(runs)[:-1], size_hw)
+    try:
+        return _from_runs(np.asarray(counts, dtype=np.int64), size_hw)
+    except OverflowError as error:
+        raise ValueError(f"a run length is longer than any picture: {max(counts, key=abs)}") from error
 
 
 def to_json(rle: Rle) -> dict[str, Any]:
@@ -168,7 +165,7 @@ def from_json(obj: object, size_hw: tuple[int, int] | None = None) -> Rle:
     if size_hw is not None and tuple(size) != tuple(size_hw):
         raise ValueError(f"`size` is {list(size)}, expected {list(size_hw)}")
     if isinstance(counts, str | bytes):
-        return from_counts(_parse(counts.encode() if isinstance(counts, str) else counts).tolist(), (size[0], size[1]))
+        return _from_runs(_parse(counts.encode() if isinstance(counts, str) else counts), (size[0], size[1]))
     if _are_counts(counts):
         return from_counts(counts, (size[0], size[1]))
     raise ValueError(f"`counts` is neither a string nor a list of whole numbers: {_shorten(counts)}")
@@ -206,6 +203,16 @@ def _canonical(rle: Rle) -> Rle:
 def _changes(rle: Rle) -> NDArray[np.int64]:
     """Column-order positions, rising, where the mask flips; the last may be the end of the picture."""
     return np.cumsum(_parse(rle.counts))[:-1]
+
+
+def _from_runs(runs: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
+    pixels = size_hw[0] * size_hw[1]
+    if (runs < 0).any() or (runs > pixels).any():
+        wrong = int(runs.min() if (runs < 0).any() else runs.max())
+        raise ValueError(f"a run length is negative or longer than the picture: {wrong}")
+    if runs.sum() != pixels:
+        raise ValueError(f"run lengths cover {int(runs.sum())} pixels, size {list(size_hw)} has {pixels}")
+    return _from_changes(np.cumsum(runs)[:-1], size_hw)
 
 
 def _from_changes(changes: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mask_strategies import Dense, masks, sizes, stacks
 from pycocotools import mask as coco
-from strategies import Dense, masks, sizes, stacks
 
 from vistool import masks as rle
 from vistool.types import Rle
@@ -187,8 +187,10 @@ BAD_JSON = {
     "size of one number": ({"size": [2], "counts": "6"}, r"not \[height, width\]"),
     "fractions": ({"size": [2, 3], "counts": [1.5, 4.5]}, "neither a string nor a list"),
     "too short": ({"size": [2, 3], "counts": [1, 2]}, "cover 3 pixels, size .* has 6"),
-    "too long": ({"size": [2, 3], "counts": "9"}, "cover 9 pixels, size .* has 6"),
-    "negative": ({"size": [2, 3], "counts": [7, -1]}, "negative"),
+    "too long together": ({"size": [2, 3], "counts": [4, 4]}, "cover 8 pixels, size .* has 6"),
+    "too long": ({"size": [2, 3], "counts": "9"}, "longer than the picture: 9"),
+    "longer than a number may be": ({"size": [2, 3], "counts": [6, 2**80]}, "longer than any picture"),
+    "negative": ({"size": [2, 3], "counts": [6, 1, -1]}, "a run length is negative or longer than the picture: -1"),
     "empty string": ({"size": [2, 3], "counts": ""}, "not a compressed run-length string"),
     "foreign letter": ({"size": [2, 3], "counts": "6é"}, "not a compressed run-length string"),
     "cut string": ({"size": [2, 3], "counts": "P"}, "not a compressed run-length string"),

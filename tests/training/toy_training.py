@@ -91,7 +91,7 @@ class ToyNetwork(nn.Module):
 class ToyRecipe:
     """Cross entropy per pixel at randomly drawn points, and dice."""
 
-    presets: Mapping[str, ToyPreset] = {"tiny": ToyPreset()}  # noqa: RUF012
+    presets: Mapping[str, ToyPreset] = {"tiny": ToyPreset()}
 
     def build(self, preset: ToyPreset) -> nn.Module:
         return ToyNetwork(preset)

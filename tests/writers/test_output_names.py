@@ -86,6 +86,13 @@ def test_two_names_of_one_file_are_one_output(tmp_path: Path) -> None:
         check_outputs([tmp_path / "a.json", tmp_path / "link" / "a.json"])
 
 
+def test_an_input_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+
+    with pytest.raises(UsageError, match="output is an input"):
+        check_outputs([tmp_path / "clip.mp4"], overwrite=True, inputs=[tmp_path / "." / "clip.mp4"])
+
+
 @needs_permissions
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
@@ -112,7 +119,7 @@ def test_a_folder_is_never_replaced_by_a_file_nor_a_file_by_a_folder(tmp_path: P
         check_outputs([tmp_path / "masks"], overwrite=overwrite)
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "holiday.png", "00000.jpg"])
+@pytest.mark.parametrize("name", ["thesis.txt", "holiday.png", "00000.png"])
 def test_overwrite_never_replaces_a_folder_that_holds_anything_else(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
 

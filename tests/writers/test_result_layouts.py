@@ -64,10 +64,8 @@ def test_a_results_list_has_one_entry_a_ranked_track(tmp_path: Path) -> None:
     entries = _written(tmp_path / "results.json", format="ytvis-results")
 
     assert [list(entry) for entry in entries] == [["video_id", "category_id", "score", "segmentations"]] * 2
-    assert [(entry["video_id"], entry["category_id"], entry["score"]) for entry in entries] == [
-        (1, 3, 0.9),
-        (1, 7, 0.5),
-    ]
+    values = [(entry["video_id"], entry["category_id"], entry["score"]) for entry in entries]
+    assert values == [(1, 3, 0.9), (1, 7, 0.5)]
 
 
 def test_a_jsonl_result_has_the_lines_of_the_contract(tmp_path: Path) -> None:

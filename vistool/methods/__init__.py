@@ -67,6 +67,30 @@ class Method:
     probe: Callable[[Checkpoint, Arrays], Arrays]  # `weights probe`: input arrays → output arrays of the contract
 
 
+def _ifr(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
+    from .ifr.inference import load
+
+    return load(checkpoint, options)
+
+
+def _ifr_recipe() -> Recipe:
+    from .ifr.recipe import IfrRecipe
+
+    return IfrRecipe()
+
+
+def _ifr_convert(tensors: Mapping[str, Tensor], layout: str) -> Checkpoint:
+    from .ifr.checkpoint import convert
+
+    return convert(tensors, layout)
+
+
+def _ifr_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:
+    from .ifr.inference import probe
+
+    return probe(checkpoint, arrays)
+
+
 def _mask2former_vis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
     from .mask2former_vis.inference import load
 
@@ -92,6 +116,19 @@ def _mask2former_vis_recipe() -> Recipe:
 
 
 METHODS: dict[str, Method] = {
+    "ifr": Method(
+        summary="frame queries travel through the clip, clip queries gather them",
+        paper="Consistent Video Instance Segmentation with Inter-Frame Recurrent Attention (2022)",
+        modes=("offline",),
+        default_weights="ifr-tiny-shapes",
+        window=8,
+        overlap=4,
+        layouts=("transformers-mask2former", "detectron2-mask2former"),
+        load=_ifr,
+        recipe=_ifr_recipe,
+        convert=_ifr_convert,
+        probe=_ifr_probe,
+    ),
     "mask2former-vis": Method(
         summary="one query an object, attention joint over space and time",
         paper="Mask2Former for Video Instance Segmentation (2021)",

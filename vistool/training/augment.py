@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ..nn.targets import ClipTargets
 from .dataset import Clip
@@ -95,13 +94,15 @@ class View:
         return (inside[0], inside[1]), (part[0], part[1])
 
 
-def augment(clip: Clip, seed: Sequence[int], jitter: Jitter, mean: Triple, std: Triple) -> tuple[Tensor, ClipTargets]:
-    """A clip → float32 (T, 3, h, w) with the channels last in memory, and what it shows.
+def augment(
+    clip: Clip, seed: Sequence[int], jitter: Jitter, mean: Triple, std: Triple
+) -> tuple[NDArray[np.float32], ClipTargets]:
+    """A clip → float32 (T, h, w, 3), normalised, and what it shows.
 
     An object without a pixel left on any frame is dropped; there may be none left.
     """
     view = View.draw(np.random.default_rng(seed), (clip.images.shape[1], clip.images.shape[2]), jitter)
-    pictures = torch.from_numpy(view.pictures(clip.images, mean, std)).permute(0, 3, 1, 2)
+    pictures = view.pictures(clip.images, mean, std)
     planes = view.planes(clip.masks)
     kept = planes.any((1, 2, 3))
     return pictures, ClipTargets(torch.from_numpy(clip.labels[kept]), torch.from_numpy(planes[kept]))

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from .dataset import ClipReader, ClipSampler
 class Batch:
     """What one step learns from."""
 
-    frames: Tensor  # float32 (B, T, 3, H, W), normalised
+    frames: Tensor  # float32 (B, T, 3, H, W), normalised; the channels lie last in memory
     targets: tuple[ClipTargets, ...]  # B
 
 
@@ -41,7 +42,9 @@ class BatchMaker:
             clip = self.reader.read(*self.sampler.choose(step, number))
             seed = [self.sampler.seed, step, number, 1]
             pairs.append(augment(clip, seed, self.jitter, self.pixel_mean, self.pixel_std))
-        return Batch(torch.stack([frames for frames, _ in pairs]), tuple(targets for _, targets in pairs))
+        # Put together by NumPy: torch would start threads of its own here, beside those of the loop.
+        pictures = torch.from_numpy(np.stack([frames for frames, _ in pairs]))
+        return Batch(pictures.permute(0, 1, 4, 2, 3), tuple(targets for _, targets in pairs))
 
 
 def ahead(make: Callable[[int], Batch], first: int, end: int, *, depth: int = 3) -> Generator[Batch]:

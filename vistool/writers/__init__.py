@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..protocols import Writer
-from ..types import Category, VideoInfo
 from .publishing import check_target
 from .style import OverlayStyle
+
+if TYPE_CHECKING:
+    from ..protocols import Writer
+    from ..types import Category, VideoInfo
 
 STDOUT = "-"
 _FOLDER_FORMAT = "davis"
@@ -68,8 +71,14 @@ def open_writer(
     return WRITERS[name].open(output)
 
 
-def check_outputs(outs: Sequence[str | Path], *, format: str | None = None, overwrite: bool = False) -> None:
-    """Raise what `open_writer` would, and UsageError where two outputs are one, before any work is done."""
+def check_outputs(
+    outs: Sequence[str | Path],
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+    inputs: Sequence[str | Path] = (),
+) -> None:
+    """Raise what `open_writer` would, and UsageError where two outputs are one or an input, before any work is done."""
     resolved = [resolve_format(out, format) for out in outs]
     if format is not None and outs and format not in {name for name, _ in resolved}:
         raise UsageError(
@@ -77,10 +86,13 @@ def check_outputs(outs: Sequence[str | Path], *, format: str | None = None, over
             hint="give the output a suffix of that format, or leave the format out",
         )
     taken: set[str] = set()
+    read = {os.path.realpath(path) for path in inputs}
     for out, (name, path) in zip(outs, resolved, strict=True):
         key = STDOUT if path is None else os.path.realpath(path)
         if key in taken:
             raise UsageError(f"two outputs have the same path: `{out}`", hint="give each output its own name")
+        if key in read:
+            raise UsageError(f"output is an input: `{out}`", hint="choose another name; the source is never replaced")
         taken.add(key)
         if path is not None:
             check_target(path, folder=name == _FOLDER_FORMAT, overwrite=overwrite)

@@ -40,9 +40,6 @@ class IndexedPngWriter(Writer):
         kept, left_out = best_first[:MAX_TRACKS], best_first[MAX_TRACKS:]
         by_id = sorted(kept, key=lambda track: track.id)
         values = {track.id: value for value, track in enumerate(by_id, start=1)}
-        for index in result.times_s:
-            picture = _paint(kept, values, index, result.video.size_hw)
-            self._folder.write(f"{index:05d}.png", encode_indexed_png(picture))
         legend = {
             "info": {**self._facts, **result.facts},
             "video": video_record(result.video, result.length),
@@ -59,6 +56,9 @@ class IndexedPngWriter(Writer):
             "left_out": sorted(track.id for track in left_out),
         }
         self._folder.write(MAP_NAME, (json.dumps(legend, indent=1, allow_nan=False) + "\n").encode())
+        for index in result.times_s:
+            picture = _paint(kept, values, index, result.video.size_hw)
+            self._folder.write(f"{index:05d}.png", encode_indexed_png(picture))
         self._folder.publish()
 
     def close(self) -> None:

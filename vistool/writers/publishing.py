@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from typing import IO, Protocol
 
 from ..errors import InputError, OutputExistsError, VistoolError
 
-MAP_NAME = "tracks.json"
+MAP_NAME = "tracks.json"  # in a folder of indexed PNGs, what each value stands for
+_NUMBERED_PNG = re.compile(r"\d+\.png")
 
 
 def check_target(path: Path, *, folder: bool, overwrite: bool) -> None:
@@ -41,10 +43,10 @@ def check_target(path: Path, *, folder: bool, overwrite: bool) -> None:
 
 
 def _first_stranger(folder: Path) -> str | None:
-    """A name in the folder that no indexed-PNG output has."""
+    """A name in the folder that no output of ours has; without the map, numbered pictures are somebody's frames."""
     names = sorted(entry.name for entry in folder.iterdir())
-    ours = (name == MAP_NAME or (name.endswith(".png") and name[:-4].isdigit()) for name in names)
-    return next((name for name, is_ours in zip(names, ours, strict=True) if not is_ours), None)
+    has_map = MAP_NAME in names
+    return next((name for name in names if not (has_map and (name == MAP_NAME or _NUMBERED_PNG.fullmatch(name)))), None)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from ...nn.presets import Mask2FormerSizes
+from ...nn.presets import TINY, Mask2FormerSizes, published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +45,6 @@ class Preset(Mask2FormerSizes):
     """λ_e of Eq. (7): how much the query of one frame must also segment the object on the others."""
     cross_frame_layers: Literal["all", "last"] = "all"
     """A14. The layers whose predictions carry the cross-frame term; the initial queries never do."""
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({"tiny": Preset(**TINY), **published(Preset)})

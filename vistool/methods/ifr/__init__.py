@@ -1,0 +1,1 @@
+"""IFR: Consistent Video Instance Segmentation with Inter-Frame Recurrent Attention (You et al., 2022)."""

@@ -1,0 +1,97 @@
+"""Surfaces: what objects, poles and backgrounds are painted with. Float32 RGB in [0, 255], no geometry of objects."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+
+PATCH = 128  # pixels along the side of an object's surface
+
+_PATTERNS = ("stripes", "checks", "dots", "noise", "gradient")
+
+
+def object_colours(rng: Generator) -> Image:
+    """Two vivid colours that differ in lightness and, mostly, in hue; (2, 3)."""
+    hue = rng.random()
+    other = (hue + rng.uniform(0.12, 0.88)) % 1 if rng.random() < 0.7 else hue
+    light = colorsys.hsv_to_rgb(hue, rng.uniform(0.45, 1.0), rng.uniform(0.85, 1.0))
+    dark = colorsys.hsv_to_rgb(other, rng.uniform(0.6, 1.0), rng.uniform(0.3, 0.62))
+    return 255 * np.array([light, dark], np.float32)
+
+
+def muted_colours(rng: Generator, count: int, contrast: float) -> Image:
+    """Colours of surroundings, less saturated, around one lightness; (count, 3)."""
+    middle = rng.uniform(0.3, 0.65)
+    rows = [
+        colorsys.hsv_to_rgb(
+            rng.random(), rng.uniform(0.0, 0.35), np.clip(middle + contrast * rng.uniform(-1, 1), 0.05, 0.95)
+        )
+        for _ in range(count)
+    ]
+    return 255 * np.array(rows, np.float32)
+
+
+def surface(rng: Generator, colours: Image, size_hw: tuple[int, int] = (PATCH, PATCH), repeats: float = 1.0) -> Image:
+    """One of the patterns between two colours (2, 3) → (H, W, 3); `repeats` scales how often the pattern comes."""
+    mix = _pattern(rng, str(rng.choice(_PATTERNS)), size_hw, repeats)[..., None]
+    return colours[0] * (1 - mix) + colours[1] * mix
+
+
+def background(rng: Generator, size_hw: tuple[int, int], clutter: float) -> Image:
+    """Patches of pattern inside clouds of every scale, (H, W, 3); `clutter` in [0, 1] sets their number and contrast."""
+    colours = muted_colours(rng, 2, 0.15 + 0.2 * clutter)
+    canvas = _blend(colours, smooth_noise(rng, size_hw, rng.uniform(3, 6)))
+    for _ in range(2 + round(6 * clutter)):
+        colours = muted_colours(rng, 2, 0.12 + 0.25 * clutter)
+        patch = surface(rng, colours, size_hw, repeats=rng.uniform(1.5, 5))
+        edge = smooth_noise(rng, size_hw, rng.uniform(3, 14))
+        inside = np.clip((edge - rng.uniform(0.5, 0.68)) * 30, 0, 1)[..., None]
+        canvas = canvas * (1 - inside) + patch * inside
+    grain = smooth_noise(rng, size_hw, size_hw[0] / 6) - 0.5
+    return np.clip(canvas + (20 + 40 * clutter) * grain[..., None], 0, 255)
+
+
+def smooth_noise(rng: Generator, size_hw: tuple[int, int], cells: float) -> Image:
+    """Two octaves of smooth noise with about `cells` lumps down the picture, (H, W) stretched to [0, 1]."""
+    height, width = size_hw
+    total = np.zeros(size_hw, np.float32)
+    for octave, weight in ((1.0, 1.0), (2.3, 0.45)):
+        rows = max(2, round(cells * octave))
+        columns = max(2, round(cells * octave * width / height))
+        grid = rng.random((rows, columns), np.float32)
+        total += weight * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.normalize(total, None, 0.0, 1.0, cv2.NORM_MINMAX), np.float32)
+
+
+def _blend(colours: Image, mix: Image) -> Image:
+    return colours[0] * (1 - mix[..., None]) + colours[1] * mix[..., None]
+
+
+def _pattern(rng: Generator, name: str, size_hw: tuple[int, int], repeats: float) -> Image:
+    """Share of the second colour, (H, W) in [0, 1]."""
+    if name == "noise":
+        return np.clip(smooth_noise(rng, size_hw, rng.uniform(5, 10) * repeats) * 2.2 - 0.6, 0, 1)
+    scale = size_hw[0] / repeats
+    y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32) / np.float32(scale)
+    angle = rng.uniform(0, np.pi)
+    u = np.cos(angle) * x + np.sin(angle) * y
+    v = np.cos(angle) * y - np.sin(angle) * x
+    waves = 2 * np.pi * rng.uniform(4, 8)
+    phase = rng.uniform(0, 2 * np.pi)
+    if name == "stripes":
+        return _steep(np.sin(waves * u + phase))
+    if name == "checks":
+        return _steep(2 * np.sin(0.7 * waves * u + phase) * np.sin(0.7 * waves * v))
+    if name == "dots":
+        return _steep(np.sin(waves * u + phase) + np.sin(waves * v) - 0.6)
+    return (0.5 + 0.5 * np.sin(1.2 * np.pi * u + phase)).astype(np.float32)
+
+
+def _steep(wave: Image) -> Image:
+    return np.clip(0.5 + 2.5 * wave, 0, 1)
