@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -86,16 +85,25 @@ def test_the_checkpoint_says_what_it_is(unbroken: Path) -> None:
     assert checkpoint.tensors.keys() == toy_training.ToyNetwork(toy_training.ToyPreset(2)).state_dict().keys()
 
 
-def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(squares: Path, tmp_path: Path, unbroken: Path) -> None:
+@pytest.mark.parametrize("moment", ["--die-in-step", "--die-in-save"])
+def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(
+    squares: Path, tmp_path: Path, unbroken: Path, moment: str
+) -> None:
     out = tmp_path / "run"
-    process = subprocess.Popen(program(squares, out), stderr=subprocess.DEVNULL)
-    while not (out / "state.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
 
+    killed = subprocess.run(program(squares, out, moment), capture_output=True, check=False)
     subprocess.run(program(squares, out, "--resume"), check=True, capture_output=True)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert_same_run(out, unbroken)
+
+
+def test_a_run_killed_before_its_first_state_starts_again(squares: Path, tmp_path: Path, unbroken: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    RunFolder(out).append({"step": 5, "loss": 1.0, "terms": {}})
+
+    train(toy_options(squares, out), resume=True)
 
     assert_same_run(out, unbroken)
 

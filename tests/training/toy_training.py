@@ -1,11 +1,14 @@
 """A data set of moving squares, a network of a few hundred weights that learns it, and a program that trains it.
 
-Run as a program it is what the tests kill: `toy_training.py DATA OUT [--resume] [--plain]`.
+Run as a program it is what the tests kill: `toy_training.py DATA OUT [--resume] [--plain] [--die-in-step]
+[--die-in-save]`.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +19,13 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vistool import masks
 from vistool.methods import METHODS, Method
 from vistool.nn.targets import ClipTargets
+from vistool.training import checkpoints
 from vistool.training.loop import train
 from vistool.training.options import TrainOptions
 
@@ -136,7 +141,40 @@ def toy_options(data: Path, out: Path, **changes: Any) -> TrainOptions:
     return TrainOptions(method="toy", data=data, out=out, **(few | changes))
 
 
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingRecipe(ToyRecipe):
+    """Kills its process in the middle of step 17."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def losses(self, network: nn.Module, frames: Tensor, targets: Sequence[ClipTargets]) -> Mapping[str, Tensor]:
+        self.calls += 1
+        if self.calls == 18:
+            _die()
+        return super().losses(network, frames, targets)
+
+
+class DyingFile:
+    """Kills its process half-way through the third state that is written."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def save(self, tensors: Any, path: Path, metadata: Any) -> None:
+        save_file(tensors, path, metadata)
+        self.calls += 1
+        if self.calls == 3:
+            os.truncate(path, path.stat().st_size // 2)
+            _die()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    install(PlainRecipe if "--plain" in sys.argv else ToyRecipe)
+    install(PlainRecipe if "--plain" in sys.argv else DyingRecipe if "--die-in-step" in sys.argv else ToyRecipe)
+    if "--die-in-save" in sys.argv:
+        checkpoints.save_file = DyingFile().save
     train(toy_options(Path(sys.argv[1]), Path(sys.argv[2])), resume="--resume" in sys.argv)

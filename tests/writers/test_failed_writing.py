@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +49,7 @@ def _python(code: str, *arguments: str, stdout: int = subprocess.PIPE) -> subpro
 def test_no_space_left_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     out, err = _python(_LIMITED, str(tmp_path / name)).communicate(timeout=60)
 
-    assert out.startswith(f"VistoolError cannot write: `{tmp_path / name}"), err
-    assert out.rstrip().endswith("(File too large)")
+    assert re.fullmatch(rf"VistoolError cannot write( video)?: `{tmp_path / name}.*` \(File too large\)\n", out), err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,7 +62,7 @@ def test_a_full_standard_output_is_one_line() -> None:
 
 
 @posix
-def test_a_reader_that_has_seen_enough_raises_once_and_is_not_mentioned_at_exit() -> None:
+def test_a_reader_that_has_seen_enough_is_no_failure_to_write() -> None:
     process = _python(_STREAM)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -70,10 +70,11 @@ def test_a_reader_that_has_seen_enough_raises_once_and_is_not_mentioned_at_exit(
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
+    process.wait(timeout=60)
 
     assert first.startswith('{"type":"header"')
-    assert err.rstrip().endswith("BrokenPipeError: [Errno 32] Broken pipe")
-    assert process.wait(timeout=60) == 1  # the one exception, uncaught here; not 120, a failed flush at exit
+    assert "BrokenPipeError: [Errno 32] Broken pipe" in err
+    assert "VistoolError" not in err
 
 
 def test_lines_to_standard_output_are_those_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..writers.style import StyleKind
+from .options import Overwrite
+from .progress import frame_progress
 
 if TYPE_CHECKING:
     from ..protocols import FrameSource, Writer
     from ..types import FramePrediction, Rle, Track, VideoPrediction
+    from .progress import OnFrame
 
 
 def render(
@@ -29,8 +32,8 @@ def render(
     end: Annotated[str | None, typer.Option("--end", metavar="T", help="Like --start; not included.")] = None,
     audio: Annotated[Literal["copy", "none"], typer.Option("--audio", help="Take the sound along, or not.")] = "copy",
     crf: Annotated[int, typer.Option("--crf", min=0, max=51, help="H.264 quality; lower is better and larger.")] = 20,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")] = False,
 ) -> None:
     """Draw the tracks of a result on its video. Frames that the result did not look at are left out."""
     from contextlib import closing
@@ -57,8 +60,8 @@ def render(
             audio_from=Path(video) if audio == "copy" and Path(video).is_file() else None,
             style=overlay_style,
         )
-        with closing(writer):
-            seen = _draw(source, prediction, writer)
+        with closing(writer), frame_progress(len(prediction.times_s), shown=not quiet) as on_frame:
+            seen = _draw(source, prediction, writer, on_frame)
             _check_extent(seen, prediction, video, whole=end is None)
             writer.finish(prediction)
     if not quiet:
@@ -99,7 +102,7 @@ def _check_sizes(source: FrameSource, prediction: VideoPrediction, video: str, r
         )
 
 
-def _draw(source: FrameSource, prediction: VideoPrediction, writer: Writer) -> list[int]:
+def _draw(source: FrameSource, prediction: VideoPrediction, writer: Writer, on_frame: OnFrame | None) -> list[int]:
     """Write the frames that the result looked at; the indices of all frames that came by."""
     visible: dict[int, list[tuple[Track, Rle]]] = {}
     for track in prediction.tracks:
@@ -110,6 +113,8 @@ def _draw(source: FrameSource, prediction: VideoPrediction, writer: Writer) -> l
         seen.append(frame.index)
         if frame.index in prediction.times_s:
             writer.write_frame(frame, _frame_prediction(frame.index, visible.get(frame.index, [])))
+            if on_frame is not None:
+                on_frame(frame)
     return seen
 
 

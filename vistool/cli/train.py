@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .options import Device, MethodName, resolve_device
+
 if TYPE_CHECKING:
     from ..weights.checkpoint import Checkpoint
 
 
 def train(
-    method: Annotated[str, typer.Option("--method", help="What to train: a row of `vistool methods`.")],
+    method: MethodName,
     data: Annotated[Path, typer.Option("--data", help="YTVIS JSON of the training videos, beside them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: log, curve, state, best and last checkpoint.")],
     val: Annotated[
@@ -25,7 +27,7 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="Sizes of the network, by name.")] = "tiny",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in the run folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin again in a run folder that is in use.")] = False,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda[:N] or mps.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option("--precision", help="bf16: mixed precision, float32 weights.")
     ] = "fp32",
@@ -73,7 +75,7 @@ def train(
 
     find_method(method)
     options = TrainOptions(
-        method=method, data=data, out=out, val=val, init=init, preset=preset, device=_resolved(device),
+        method=method, data=data, out=out, val=val, init=init, preset=preset, device=resolve_device(device),
         precision=precision, seed=seed, max_steps=max_steps, batch=batch, clip_frames=clip_frames,
         clip_range=clip_range, size_hw=_size(size), scale_min=scale_min, scale_max=scale_max, flip=flip, colour=colour,
         lr=lr, backbone_lr=backbone_lr, weight_decay=weight_decay, schedule=schedule, warmup=warmup,

@@ -65,6 +65,7 @@ class Method:
     recipe: Callable[[], Recipe]
     convert: Callable[[Mapping[str, Tensor], str], Checkpoint]  # (foreign tensors, layout) → ours; strict both ways
     probe: Callable[[Checkpoint, Arrays], Arrays]  # `weights probe`: input arrays → output arrays of the contract
+    tta: bool = False  # whether it defines test-time augmentation
 
 
 def _ifr(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
@@ -128,6 +129,7 @@ METHODS: dict[str, Method] = {
         recipe=_ifr_recipe,
         convert=_ifr_convert,
         probe=_ifr_probe,
+        tta=True,
     ),
     "mask2former-vis": Method(
         summary="one query an object, attention joint over space and time",
@@ -152,5 +154,3 @@ def find_method(name: str) -> Method:
     near = get_close_matches(name, METHODS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(METHODS)}"
     raise UsageError(f"unknown method: `{name}`", hint=hint)
-
-

@@ -1,7 +1,7 @@
 """What the offline clip methods share: frames in, candidate tracks out. The network between is the method's.
 
 A clip method says, for a stack of pictures, how likely each slot is each class and where it is (`ClipEvidence`). This
-module chooses the slots worth keeping, brings only their masks to the size of the source, and turns them into run lengths.
+module chooses the slots worth keeping, brings only their masks to the size of the source, and makes them run lengths.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
     return order[: int((best[:most] >= floor).sum())]
 
 
-def prepare(images: Tensor, info: CheckpointInfo, options: RunOptions, short_side: int | None = None) -> tuple[Tensor, Letterbox]:
+def prepare(
+    images: Tensor, info: CheckpointInfo, options: RunOptions, short_side: int | None = None
+) -> tuple[Tensor, Letterbox]:
     """uint8 (T, H, W, 3) → normalised (1, T, 3, h, w) on the device, and the letterbox that leads back."""
     side = short_side or options.short_side or info.short_side
     letterbox = Letterbox.fit((images.shape[1], images.shape[2]), short_side=side)

@@ -28,11 +28,13 @@ class Attention(nn.Module):
         """queries (B, Q, D), projected memory (B, heads, P, D / heads), visible bool (B, Q, P) → (B, Q, D)."""
         mask = None if visible is None else visible[:, None]
         mixed = F.scaled_dot_product_attention(self._split(self.to_q(queries)), keys, values, attn_mask=mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None = None) -> Tensor:
         """queries (B, Q, D), keys and values (B, P, D), visible bool (B, Q, P) → (B, Q, D)."""
         return self.attend(queries, *self.project_memory(keys, values), visible)
 
     def _split(self, x: Tensor) -> Tensor:  # (…, L, D) → (…, heads, L, D / heads)
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))
+        return heads.transpose(-3, -2)

@@ -1,4 +1,4 @@
-"""Image backbones, all from transformers: a name → a network that gives four feature maps at strides 4, 8, 16 and 32."""
+"""Image backbones, all from transformers: a name → a network that gives maps at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Any
 from torch import Tensor, nn
 
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
-_RESNETS: dict[str, dict[str, Any]] = {  # the stride of a bottleneck stands in its 3x3 convolution
-    "resnet-tiny": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2], "layer_type": "basic"},
-    "resnet-50": {"depths": [3, 4, 6, 3]},
-    "resnet-101": {"depths": [3, 4, 23, 3]},
+RESNETS: dict[str, dict[str, Any]] = {  # the stride of a bottleneck stands in its 3x3 convolution
+    "resnet-tiny": {
+        "embedding_size": 32,
+        "hidden_sizes": [32, 64, 128, 256],
+        "depths": [2, 2, 2, 2],
+        "layer_type": "basic",
+    },
+    "resnet-50": {"hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 6, 3]},
+    "resnet-101": {"hidden_sizes": [256, 512, 1024, 2048], "depths": [3, 4, 23, 3]},
 }
-_SWINS: dict[str, dict[str, Any]] = {
+SWINS: dict[str, dict[str, Any]] = {
     "swin-tiny": {"embed_dim": 96, "depths": [2, 2, 6, 2], "num_heads": [3, 6, 12, 24], "window_size": 7},
     "swin-small": {"embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24], "window_size": 7},
     "swin-base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32], "window_size": 12},
@@ -26,7 +31,9 @@ class Backbone(nn.Module):
     def __init__(self, name: str, *, frozen_norms: bool = False) -> None:
         super().__init__()
         self.body, self.channels = _build(name)
-        self.frozen_norms = frozen_norms
+        self._frozen = [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)] if frozen_norms else []
+        for norm in self._frozen:
+            norm.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """images (B, 3, H, W) normalised → four maps (B, C_i, H / 2^(i+2), W / 2^(i+2)), fine to coarse."""
@@ -35,23 +42,23 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         """Frozen batch norms keep their statistics whatever the mode."""
         super().train(mode)
-        if self.frozen_norms:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        for norm in self._frozen:
+            norm.eval()
         return self
 
 
 def _build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
-    if name in _RESNETS:
+    """The network and the channels of its four maps."""
+    if name in RESNETS:
         from transformers import ResNetBackbone, ResNetConfig
 
-        config = ResNetConfig(out_features=_STAGES, **_RESNETS[name])
-        return ResNetBackbone(config), tuple(config.hidden_sizes)
-    if name in _SWINS:
+        resnet = ResNetConfig.from_dict({"out_features": _STAGES, **RESNETS[name]})
+        return ResNetBackbone(resnet), tuple(RESNETS[name]["hidden_sizes"])
+    if name in SWINS:
         from transformers import SwinBackbone, SwinConfig
 
-        sizes = _SWINS[name]
-        config = SwinConfig(out_features=_STAGES, drop_path_rate=0.3, **sizes)
-        return SwinBackbone(config), tuple(sizes["embed_dim"] * 2**i for i in range(4))
-    raise ValueError(f"unknown backbone {name!r}, expected one of {[*_RESNETS, *_SWINS]}")
+        swin = SwinConfig.from_dict({"out_features": _STAGES, "drop_path_rate": 0.3, **SWINS[name]})
+        body: Any = SwinBackbone(swin)
+        body.swin.layernorm = nn.Identity()  # of a classifier; the stages have norms of their own
+        return body, tuple(SWINS[name]["embed_dim"] * 2**stage for stage in range(4))
+    raise ValueError(f"unknown backbone {name!r}, expected one of {[*RESNETS, *SWINS]}")

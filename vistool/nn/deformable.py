@@ -38,10 +38,13 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, queries: Tensor, references: Tensor, memory: Tensor, sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
-        """queries (B, L, D), references in [0, 1] (B or 1, L, levels or 1, 2 xy or 4 cxcywh), memory (B, P, D) → (B, L, D).
+    def forward(
+        self, queries: Tensor, references: Tensor, memory: Tensor, sizes_hw: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """queries (B, L, D), references (B or 1, L, levels or 1, 2 or 4), memory (B, P, D) → (B, L, D).
 
-        `memory` is the levels of `sizes_hw` one after another. Samples outside a level read zero.
+        References are points xy or boxes cxcywh, in [0, 1]. `memory` is the levels of `sizes_hw` one after another.
+        Samples outside a level read zero.
         """
         batch, length, _ = queries.shape
         values = self.value_proj(memory).unflatten(-1, (self.heads, -1))  # (B, P, heads, d)
@@ -50,7 +53,9 @@ class DeformableAttention(nn.Module):
         grids = 2 * self._locations(references, offsets, sizes_hw) - 1
         weights = weights.view(batch, length, self.heads, self.levels, self.points).transpose(1, 2).flatten(0, 1)
         mixed: Tensor | None = None
-        for level, (size, value) in enumerate(zip(sizes_hw, values.split([h * w for h, w in sizes_hw], dim=1), strict=True)):
+        for level, (size, value) in enumerate(
+            zip(sizes_hw, values.split([h * w for h, w in sizes_hw], dim=1), strict=True)
+        ):
             plane = value.permute(0, 2, 3, 1).flatten(0, 1).unflatten(-1, size)  # (B·heads, d, h, w)
             grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # (B·heads, L, points, 2)
             sampled = F.grid_sample(plane, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

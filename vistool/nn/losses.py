@@ -30,11 +30,13 @@ def cross_entropy(class_logits: Tensor, classes: Tensor, no_object_weight: float
     """Sum over predictions of the weighted mean; class_logits (L, B, Q, K + 1), classes (L, B, Q) → ()."""
     weights = torch.ones(class_logits.shape[-1], device=class_logits.device)
     weights[-1] = no_object_weight
-    losses = [F.cross_entropy(x.flatten(0, 1), y.flatten(), weights) for x, y in zip(class_logits, classes, strict=True)]
+    losses = [
+        F.cross_entropy(x.flatten(0, 1), y.flatten(), weights) for x, y in zip(class_logits, classes, strict=True)
+    ]
     return torch.stack(losses).sum()
 
 
-def sigmoid_focal(class_logits: Tensor, classes: Tensor, objects: float) -> Tensor:
+def sigmoid_focal(class_logits: Tensor, classes: Tensor, objects: Tensor | float) -> Tensor:
     """Sum over predictions, slots and classes, divided by the number of objects; classes equal to K name nothing.
 
     class_logits (L, B, Q, K), classes (L, B, Q) → (). α and γ of RetinaNet.
@@ -48,16 +50,17 @@ def sigmoid_focal(class_logits: Tensor, classes: Tensor, objects: float) -> Tens
 
 
 def mask_losses(logits: Tensor, truth: Tensor, points: int) -> tuple[Tensor, Tensor]:
-    """Cross-entropy and 1 - dice of every plane on points of its own; logits (R, M, h, w), truth (M, H, W) → two (R, M).
+    """Cross-entropy and 1 - dice of every plane; logits (R, M, h, w), truth (M, H, W) → two of (R, M).
 
-    R predictions share a truth plane, which is read once for all of them. Dice is smoothed by one.
+    Each plane is read at points of its own; R predictions share a truth plane, which is read once for all of them.
+    Dice is smoothed by one.
     """
     repeats, rows = logits.shape[:2]
-    planes = logits.flatten(0, 1)
+    planes = logits.flatten(0, 1).float()
     where = uncertain_points(planes.detach(), points)
     at_points = sample(planes[:, None], where)[:, 0].view(repeats, rows, points)
     shared = where.view(repeats, rows, points, 2).transpose(0, 1).flatten(1, 2)
-    wanted = sample(truth[:, None].to(logits.dtype), shared)[:, 0].view(rows, repeats, points).transpose(0, 1)
+    wanted = sample(truth[:, None].to(planes.dtype), shared)[:, 0].view(rows, repeats, points).transpose(0, 1)
     bce = F.binary_cross_entropy_with_logits(at_points, wanted, reduction="none").mean(-1)
     probs = at_points.sigmoid()
     dice = 1 - (2 * (probs * wanted).sum(-1) + 1) / (probs.sum(-1) + wanted.sum(-1) + 1)

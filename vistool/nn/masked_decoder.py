@@ -1,7 +1,7 @@
 """Mask2Former's masked-attention decoder over the pixels of an image, or jointly over those of a clip (section 3.2).
 
-At T = 1 the clip decoder is the image decoder: the code of the frame's number adds the same to every key, which a softmax
-does not see. So both read the same checkpoints.
+At T = 1 the clip decoder is the image decoder: the code of the frame's number adds the same to every key, which a
+softmax does not see. So both read the same checkpoints.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class PredictionHeads(nn.Module):
 class LevelPyramid:
     """The three levels of a clip as tokens, and the mask features at their sizes.
 
-    Resizing commutes with the product of kernels and features, so attention masks are computed at the size they are used at.
+    Resizing commutes with the product of kernels and features, so attention masks are computed at the size they are
+    used at.
     """
 
     def __init__(self, features: PixelFeatures, level_codes: Tensor, frames: int) -> None:

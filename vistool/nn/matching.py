@@ -24,20 +24,30 @@ def match(
     """The slot of every object, for each of L predictions; -1 where there are more objects than slots.
 
     class_probs (L, B, Q, K), mask_logits (L, B, Q, T, h, w), B targets → B tensors int64 (L, N_b). Masks are compared
-    on the same random points for all slots, objects and frames; the values of all frames count as one row.
+    on the same random points for all slots, objects and frames; the values of all frames count as one row. In float32
+    whatever the precision around it: sums over thousands of points need it.
     """
-    predictions, batch, slots, frames = mask_logits.shape[:4]
-    points = torch.rand(1, sizes.loss_points, 2, device=mask_logits.device)
-    planes = mask_logits.flatten(0, 1).flatten(1, 2)
-    sampled = sample(planes, points.expand(len(planes), -1, -1))  # (L·B, Q·T, P)
-    sampled = sampled.view(predictions, batch, slots, frames * sizes.loss_points)
-    costs = []
-    for clip, target in enumerate(targets):
-        truth = sample(target.masks.flatten(0, 1)[None].to(planes.dtype), points)[0].view(len(target.labels), frames * sizes.loss_points)
-        cost = -sizes.class_weight * class_probs[:, clip][..., target.labels]
-        cost = cost + sizes.bce_weight * bce_cost(sampled[:, clip], truth)
-        costs.append((cost + sizes.dice_weight * dice_cost(sampled[:, clip], truth)).cpu())
-    return [_assign(cost).to(mask_logits.device) for cost in costs]
+    with torch.autocast(mask_logits.device.type, enabled=False):
+        points = torch.rand(1, sizes.loss_points, 2, device=mask_logits.device)
+        planes = mask_logits.float().flatten(0, 1).flatten(1, 2)
+        sampled = sample(planes, points.expand(len(planes), -1, -1))  # (L·B, Q·T, P)
+        sampled = sampled.unflatten(0, mask_logits.shape[:2]).unflatten(2, mask_logits.shape[2:4]).flatten(-2)
+        costs = [
+            _costs(class_probs[:, clip].float(), sampled[:, clip], target, points, sizes)
+            for clip, target in enumerate(targets)
+        ]
+        columns = torch.cat(costs, dim=-1).cpu().split([len(target.labels) for target in targets], dim=-1)
+    return [_assign(cost).to(mask_logits.device) for cost in columns]
+
+
+def _costs(
+    class_probs: Tensor, sampled: Tensor, target: ClipTargets, points: Tensor, sizes: Mask2FormerSizes
+) -> Tensor:
+    """Of one clip: class_probs (L, Q, K), sampled logits (L, Q, T·P), points (1, P, 2) → (L, Q, N)."""
+    truth = sample(target.masks.flatten(0, 1)[None].float(), points)[0]  # (N·T, P)
+    truth = truth.view(len(target.labels), sampled.shape[-1])
+    cost = -sizes.class_weight * class_probs[..., target.labels]
+    return cost + sizes.bce_weight * bce_cost(sampled, truth) + sizes.dice_weight * dice_cost(sampled, truth)
 
 
 def bce_cost(logits: Tensor, truth: Tensor) -> Tensor:

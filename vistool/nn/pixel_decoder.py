@@ -1,4 +1,4 @@
-"""Mask2Former's pixel decoder: deformable encoder over three levels, then one FPN step to stride 4 (its section 3.2)."""
+"""Mask2Former's pixel decoder: deformable encoder over three levels, then one FPN step to stride 4."""
 
 from __future__ import annotations
 
@@ -42,7 +42,15 @@ class PixelDecoder(nn.Module):
     """Backbone maps → three attended levels and the per-pixel embedding."""
 
     def __init__(
-        self, channels: tuple[int, ...], *, dim: int, heads: int, hidden: int, layers: int, points: int, groups: int = 32
+        self,
+        channels: tuple[int, ...],
+        *,
+        dim: int,
+        heads: int,
+        hidden: int,
+        layers: int,
+        points: int,
+        groups: int = 32,
     ) -> None:
         super().__init__()
         self.input_projections = nn.ModuleList(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask2FormerSizes:
-    """All sizes of backbone, pixel decoder and decoder, and the constants of matching and loss. Defaults as published."""
+    """Sizes of backbone, pixel decoder and decoder, constants of matching and loss. Defaults as published."""
 
     backbone: str
     """A name of `nn.backbones`."""

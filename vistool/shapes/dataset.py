@@ -1,4 +1,4 @@
-"""The splits: which seeds and settings they stand for, their annotations in YTVIS layout, and writing them to a folder."""
+"""The splits: their seeds and settings, their annotations in YTVIS layout, and writing them to a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
-from numpy.typing import NDArray
 
 from .. import masks
 from ..errors import InputError, OutputExistsError, UsageError, VistoolError
@@ -41,14 +40,16 @@ class Split:
 
 
 _PLAIN = Setting(
-    size_hw=(192, 320), frames=24, objects=(2, 7), linger=0.16, repeat_class=0.3, difficulty=DIFFICULTY
+    size_hw=(192, 320), frames=24, objects=(2, 7), linger=0.16, hiding=1.0, repeat_class=0.3, difficulty=DIFFICULTY
 )  # fmt: skip
 
 SPLITS: Mapping[str, Split] = {
     "shapes-train": Split(stream=1, videos=200, setting=_PLAIN),
     "shapes-val": Split(stream=2, videos=60, setting=_PLAIN),
     "shapes-occluded": Split(
-        stream=3, videos=30, setting=replace(_PLAIN, frames=36, linger=0.35, objects=(3, 7), repeat_class=0.75)
+        stream=3,
+        videos=30,
+        setting=replace(_PLAIN, frames=36, linger=0.35, hiding=4.0, objects=(3, 7), repeat_class=0.75),
     ),
 }
 
@@ -192,8 +193,8 @@ def _document(recipe: Recipe) -> Json:
 
 def _track(row: int, shots: list[Silhouettes]) -> Json:
     """What an annotation says a frame: visible mask, box and area, full mask, and the share of that which is hidden."""
-    visible = _run_lengths(np.stack([shot.visible[row] for shot in shots]))
-    full = _run_lengths(np.stack([shot.full[row] for shot in shots]))
+    visible = masks.encode_stack(np.stack([shot.visible[row] for shot in shots]))
+    full = masks.encode_stack(np.stack([shot.full[row] for shot in shots]))
     boxes = [masks.box_xywh(rle) for rle in visible]
     areas = [masks.area(rle) for rle in visible]
     full_areas = [masks.area(rle) for rle in full]
@@ -208,10 +209,6 @@ def _track(row: int, shots: list[Silhouettes]) -> Json:
             round(1 - area / whole, 4) if whole else None for area, whole in zip(areas, full_areas, strict=True)
         ],
     }
-
-
-def _run_lengths(stack: NDArray[np.bool_]) -> tuple[masks.Rle, ...]:
-    return masks.encode_stack(stack)
 
 
 def _encode(scene: Scene, noise: Generator, path: Path) -> None:

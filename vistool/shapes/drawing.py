@@ -1,7 +1,8 @@
 """Draws a scene: one picture a frame, and the exact mask of every object on it.
 
-A silhouette is the outline filled on a grid four times as fine as the pixels; a pixel belongs to it when at least half of it is
-covered. Motion blur touches the picture only: masks show the middle of the exposure.
+A silhouette is the outline filled on a grid four times as fine as the pixels; a pixel belongs to it when at least half
+of it is covered, to within an eighth of a pixel. Motion blur touches the picture only: masks show the middle of the
+exposure.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _affine(scene: Scene, thing: Thing, frame: int) -> NDArray[np.float64]:
     zoom = scene.camera.zooms[frame]
     middle = np.array([width / height / 2, 0.5])
     centre = middle + zoom * (thing.path.centres[frame] - middle) + scene.camera.shifts[frame]
-    return height * np.c_[zoom * thing.shapes[frame], centre]
+    return np.asarray(height * np.c_[zoom * thing.shapes[frame], centre])
 
 
 def _filled(placed: _Placed) -> NDArray[np.uint8]:

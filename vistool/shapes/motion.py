@@ -1,7 +1,7 @@
 """Where things are on every frame. Lengths are in frame heights, x to the right, y down; times run from 0 to 1.
 
-Every object gets one part to play, and the parts are cast so that things happen: an object goes out of the picture and comes
-back, hides behind a pole, or passes closely before or behind another.
+Every object gets one part to play, and the parts are cast so that things happen: an object goes out of the picture and
+comes back, hides behind a pole, or passes closely before or behind another.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Stage:
     frames: int
     aspect: float  # width of the frame over its height
     difficulty: float  # in [0, 1]
-    linger: float  # how long an occlusion lasts, as a share of the video
+    linger: float  # how long a planned occlusion lasts, as a share of the video
+    hiding: float  # how much likelier than usual an object is to hide or to pass another one
     poles: tuple[Path, ...]
 
     @property
@@ -87,8 +88,8 @@ def _cast(rng: Generator, stage: Stage, *, can_meet: bool) -> Part:
     weights: dict[Part, float] = {
         "wander": 1 - 0.5 * events,
         "exit": 0.45 * events,
-        "hide": 0.35 * events if stage.poles else 0.0,
-        "meet": 0.6 * events if can_meet else 0.0,
+        "hide": 0.35 * stage.hiding * events if stage.poles else 0.0,
+        "meet": 0.6 * stage.hiding * events if can_meet else 0.0,
     }
     shares = np.array(list(weights.values()))
     return list(weights)[rng.choice(len(shares), p=shares / shares.sum())]
@@ -104,7 +105,7 @@ def _exit(rng: Generator, stage: Stage, radius: float, others: _Others) -> Path:
     """In, out beyond an edge for a while, and in again, often elsewhere."""
     leave = rng.uniform(0.3, 0.42)
     back = leave + rng.uniform(0.1, 0.22)
-    side = rng.integers(4)
+    side = int(rng.integers(4))
     first = _free_point(rng, stage, radius, others, 0.0)
     goal = _free_point(rng, stage, radius, others, 1.0)
     out = [_outside(stage, radius, side, near) for near in (first, goal)]

@@ -1,6 +1,6 @@
 """The eight classes as outlines. Knows geometry only: no colour, no motion, no pixels.
 
-An outline is a list of closed contours, float64 (P, 2) points around the origin, y down, radius about 1; a second contour
+An outline is a few closed contours, float64 (P, 2) points around the origin, y down, radius about 1; a second contour
 is a hole. The classes stay apart under rotation, a stretch to 3 : 4 and a mild wobble.
 """
 
@@ -39,7 +39,7 @@ class Wobble:
 
 def _circle(radius: float, start: float = 0.0, stop: float = 2 * np.pi) -> Points:
     angles = np.linspace(start, stop, _CURVE_POINTS, endpoint=False)
-    return radius * np.c_[np.cos(angles), np.sin(angles)]
+    return np.asarray(radius * np.c_[np.cos(angles), np.sin(angles)])
 
 
 def _polygon(corners: Points) -> Points:
@@ -76,7 +76,7 @@ def _heart() -> Points:
     t = np.linspace(0, 2 * np.pi, _CURVE_POINTS, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return np.c_[x, -y - 2] / 15
+    return np.asarray(np.c_[x, -y - 2] / 15)
 
 
 def _crescent() -> Points:
@@ -85,7 +85,8 @@ def _crescent() -> Points:
     tip = np.arccos(shift / 2)
     outer = _circle(1.15, tip, 2 * np.pi - tip)
     inner = 1.15 * np.array([shift, 0.0]) + _circle(1.15, np.pi + tip, np.pi - tip)
-    return np.concatenate([outer, inner]) + [0.4, 0.0]
+    right = np.array([0.4, 0.0])
+    return np.asarray(np.concatenate([outer, inner]) + right)
 
 
 OUTLINES: dict[str, tuple[Points, ...]] = {
@@ -104,7 +105,7 @@ CLASSES = tuple(OUTLINES)
 
 
 def pole(width: float, length: float, bends: Points) -> tuple[Points, ...]:
-    """The outline of a thing that is no object: a strip from edge to edge of the frame with wavy sides, `bends` (2, B)."""
+    """The outline of what is no object: a strip from edge to edge of the frame; `bends` (2, B) makes its sides wavy."""
     along = np.linspace(-length, length, bends.shape[1])
     left = np.c_[-width * (1 + bends[0]), along]
     right = np.c_[width * (1 + bends[1]), along]

@@ -22,7 +22,8 @@ class Setting:
     size_hw: tuple[int, int]  # pixels
     frames: int
     objects: tuple[int, int]  # least, most
-    linger: float  # how long an occlusion lasts, as a share of the video
+    linger: float  # how long a planned occlusion lasts, as a share of the video
+    hiding: float  # how much likelier than usual an object is to hide or to pass another one
     repeat_class: float  # probability that an object takes the class of an earlier one
     difficulty: float  # in [0, 1]
 
@@ -70,7 +71,9 @@ def compose(rng: Generator, setting: Setting) -> Scene:
     difficulty, frames = setting.difficulty, setting.frames
     camera = _camera(rng, frames, difficulty)
     poles = _poles(rng, setting, camera)
-    stage = Stage(frames, width / height, difficulty, setting.linger, tuple(thing.path for thing in poles))
+    stage = Stage(
+        frames, width / height, difficulty, setting.linger, setting.hiding, tuple(thing.path for thing in poles)
+    )
     count = int(rng.integers(setting.objects[0], setting.objects[1] + 1))
     labels = _labels(rng, count, setting.repeat_class)
     radii = _radii(rng, count)

@@ -1,10 +1,16 @@
-"""How hard a data set is: shares of tracks and videos, read off its annotations."""
+"""How hard a data set is: shares of tracks and videos, read off its annotations.
+
+python -m vistool.shapes.statistics data/shapes-val/annotations.json
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -48,6 +54,18 @@ def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _share(facts: Any) -> float:
+def _share(facts: Iterable[bool]) -> float:
     rows = list(facts)
     return sum(rows) / len(rows)
+
+
+def main() -> None:
+    """Print the statistics of written data sets, one JSON object a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("annotations", type=Path, nargs="+")
+    for path in parser.parse_args().annotations:
+        print(json.dumps({"data": str(path), **asdict(measure(json.loads(path.read_bytes())))}))
+
+
+if __name__ == "__main__":
+    main()

@@ -39,22 +39,22 @@ def muted_colours(rng: Generator, count: int, contrast: float) -> Image:
 
 def surface(rng: Generator, colours: Image, size_hw: tuple[int, int] = (PATCH, PATCH), repeats: float = 1.0) -> Image:
     """One of the patterns between two colours (2, 3) → (H, W, 3); `repeats` scales how often the pattern comes."""
-    mix = _pattern(rng, str(rng.choice(_PATTERNS)), size_hw, repeats)[..., None]
-    return colours[0] * (1 - mix) + colours[1] * mix
+    mix = _pattern(rng, str(rng.choice(_PATTERNS)), size_hw, repeats)
+    return _blend(colours, mix)
 
 
 def background(rng: Generator, size_hw: tuple[int, int], clutter: float) -> Image:
-    """Patches of pattern inside clouds of every scale, (H, W, 3); `clutter` in [0, 1] sets their number and contrast."""
-    colours = muted_colours(rng, 2, 0.15 + 0.2 * clutter)
+    """Clouds of every scale filled with patterns, (H, W, 3); `clutter` in [0, 1] sets their number and contrast."""
+    colours = muted_colours(rng, 2, 0.1 + 0.15 * clutter)
     canvas = _blend(colours, smooth_noise(rng, size_hw, rng.uniform(3, 6)))
     for _ in range(2 + round(6 * clutter)):
-        colours = muted_colours(rng, 2, 0.12 + 0.25 * clutter)
+        colours = muted_colours(rng, 2, 0.06 + 0.16 * clutter)
         patch = surface(rng, colours, size_hw, repeats=rng.uniform(1.5, 5))
         edge = smooth_noise(rng, size_hw, rng.uniform(3, 14))
         inside = np.clip((edge - rng.uniform(0.5, 0.68)) * 30, 0, 1)[..., None]
         canvas = canvas * (1 - inside) + patch * inside
     grain = smooth_noise(rng, size_hw, size_hw[0] / 6) - 0.5
-    return np.clip(canvas + (20 + 40 * clutter) * grain[..., None], 0, 255)
+    return np.asarray(np.clip(canvas + (15 + 25 * clutter) * grain[..., None], 0, 255), np.float32)
 
 
 def smooth_noise(rng: Generator, size_hw: tuple[int, int], cells: float) -> Image:
@@ -66,17 +66,18 @@ def smooth_noise(rng: Generator, size_hw: tuple[int, int], cells: float) -> Imag
         columns = max(2, round(cells * octave * width / height))
         grid = rng.random((rows, columns), np.float32)
         total += weight * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.normalize(total, None, 0.0, 1.0, cv2.NORM_MINMAX), np.float32)
+    low, high = total.min(), total.max()
+    return np.asarray((total - low) / (high - low), np.float32)
 
 
 def _blend(colours: Image, mix: Image) -> Image:
-    return colours[0] * (1 - mix[..., None]) + colours[1] * mix[..., None]
+    return np.asarray(colours[0] * (1 - mix[..., None]) + colours[1] * mix[..., None], np.float32)
 
 
 def _pattern(rng: Generator, name: str, size_hw: tuple[int, int], repeats: float) -> Image:
     """Share of the second colour, (H, W) in [0, 1]."""
     if name == "noise":
-        return np.clip(smooth_noise(rng, size_hw, rng.uniform(5, 10) * repeats) * 2.2 - 0.6, 0, 1)
+        return _steep(0.9 * smooth_noise(rng, size_hw, rng.uniform(5, 10) * repeats) - 0.45)
     scale = size_hw[0] / repeats
     y, x = np.mgrid[: size_hw[0], : size_hw[1]].astype(np.float32) / np.float32(scale)
     angle = rng.uniform(0, np.pi)
@@ -90,8 +91,8 @@ def _pattern(rng: Generator, name: str, size_hw: tuple[int, int], repeats: float
         return _steep(2 * np.sin(0.7 * waves * u + phase) * np.sin(0.7 * waves * v))
     if name == "dots":
         return _steep(np.sin(waves * u + phase) + np.sin(waves * v) - 0.6)
-    return (0.5 + 0.5 * np.sin(1.2 * np.pi * u + phase)).astype(np.float32)
+    return np.asarray(0.5 + 0.5 * np.sin(1.2 * np.pi * u + phase), np.float32)
 
 
 def _steep(wave: Image) -> Image:
-    return np.clip(0.5 + 2.5 * wave, 0, 1)
+    return np.asarray(np.clip(0.5 + 2.5 * wave, 0, 1), np.float32)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
 from ..video import open_video
 
 Pictures = NDArray[np.uint8]
@@ -29,7 +27,7 @@ class FrameCache:
         if path in self._held:
             self._held.move_to_end(path)
             return self._held[path]
-        pictures = _read_image(path) if cv2.haveImageReader(str(path)) else _read_video(path)
+        pictures = _decode(path)
         pictures.setflags(write=False)
         self._held[path] = pictures
         self.held_bytes += pictures.nbytes
@@ -38,14 +36,7 @@ class FrameCache:
         return pictures
 
 
-def _read_image(path: Path) -> Pictures:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"cannot read image: `{path}` (not a picture that OpenCV knows)")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)[None]
-
-
-def _read_video(path: Path) -> Pictures:
+def _decode(path: Path) -> Pictures:
     source = open_video(path)
     try:
         return np.stack([frame.image for frame in source])

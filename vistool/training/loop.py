@@ -58,9 +58,9 @@ def train(
     folder = RunFolder(options.out)
     with joined(options.device) as (processes, device):
         options = replace(options, device=device)
+        run = _prepare(options, processes, folder, measure, parent)
         if processes.leads:
             folder.claim(resume=resume, overwrite=overwrite)
-        run = _prepare(options, processes, folder, measure, parent)
         state = run.updater.state
         if resume and folder.state.exists():
             state.load(folder.state, fixed_settings(options))
@@ -129,32 +129,33 @@ class _Run:
 
     def _steps(self, batches: Iterator[Batch], request: StopRequest, report: Report) -> bool:
         """All remaining updates; whether they were cut short."""
-        options, state, meter = self.options, self.updater.state, Meter()
-        while state.step < options.max_steps:
+        state, meter = self.updater.state, Meter()
+        while state.step < self.options.max_steps:
             begun = time.perf_counter()
             batch = next(batches)
             waited = time.perf_counter() - begun
             numbers = self.updater.update(batch)
             meter.add(numbers, took_s=time.perf_counter() - begun, waited_s=waited)
-            stopped = self.processes.any(request.signal is not None, options.device)
-            if not self.processes.leads:
-                if stopped:
-                    return True
-                continue
-            report(state.step, meter.words())
-            finished = state.step == options.max_steps
-            if finished or state.step % options.log_every == 0:
-                self.folder.append(meter.record(state.step))
-                meter = Meter()
-            if self.measure and (finished or state.step % options.val_every == 0):
-                self._compare(self.measure)
-            if stopped or finished or state.step % options.save_every == 0:
-                self._save()
-            if can_draw() and (stopped or finished or state.step % options.val_every == 0):
-                draw_curves(self.folder.records(), self.folder.curve, self.description)
+            stopped = self.processes.any(request.signal is not None, self.options.device)
+            if self.processes.leads:
+                report(state.step, meter.words())
+                self._account(meter, stopped)
             if stopped:
-                return not finished
+                return state.step < self.options.max_steps
         return False
+
+    def _account(self, meter: Meter, stopped: bool) -> None:
+        """What is due after this step: a line of the log, a measurement, the state, the curve."""
+        options, step = self.options, self.updater.state.step
+        ends = stopped or step == options.max_steps
+        if ends or step % options.log_every == 0:
+            self.folder.append(meter.take(step))
+        if self.measure and (step == options.max_steps or step % options.val_every == 0):
+            self._compare(self.measure)
+        if ends or step % options.save_every == 0:
+            self._save()
+        if can_draw() and (ends or step % options.val_every == 0):
+            draw_curves(self.folder.records(), self.folder.curve, self.description)
 
     def _compare(self, measure: Measure) -> None:
         """Measure the averaged weights, and keep them if none before were better."""

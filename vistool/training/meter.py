@@ -8,39 +8,36 @@ from .update import Numbers
 
 
 class Meter:
-    """Means over the updates since it was made."""
+    """Means over the updates since it was made, or last taken."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._terms: dict[str, float] = {}
-        self._gradient_norm = 0.0
-        self._lr = 0.0
+        self._updates: list[Numbers] = []
         self._took_s = 0.0
         self._waited_s = 0.0
 
     def add(self, numbers: Numbers, *, took_s: float, waited_s: float) -> None:
         """One update; how long it took, and how much of that it waited for its batch."""
-        self._count += 1
-        for name, value in numbers.terms.items():
-            self._terms[name] = self._terms.get(name, 0.0) + value
-        self._gradient_norm += numbers.gradient_norm
-        self._lr = numbers.lr
+        self._updates.append(numbers)
         self._took_s += took_s
         self._waited_s += waited_s
 
-    def record(self, step: int) -> dict[str, Any]:
-        """The line of the log for the updates up to `step`."""
-        terms = {name: total / self._count for name, total in self._terms.items()}
-        return {
+    def take(self, step: int) -> dict[str, Any]:
+        """The line of the log for the updates up to `step`; the next begins anew."""
+        count = len(self._updates)
+        terms = {name: sum(each.terms[name] for each in self._updates) / count for name in self._updates[0].terms}
+        record = {
             "step": step,
             "loss": sum(terms.values()),
             "terms": terms,
-            "lr": self._lr,
-            "gradient_norm": self._gradient_norm / self._count,
-            "steps_per_s": self._count / self._took_s,
+            "lr": self._updates[-1].lr,
+            "gradient_norm": sum(each.gradient_norm for each in self._updates) / count,
+            "steps_per_s": count / self._took_s,
             "data_share": self._waited_s / self._took_s,
         }
+        self._updates, self._took_s, self._waited_s = [], 0.0, 0.0
+        return record
 
     def words(self) -> str:
-        """The same for people."""
-        return f"loss {sum(self._terms.values()) / self._count:.3f}  {self._count / self._took_s:.2f} steps/s"
+        """The latest, for people."""
+        loss = sum(self._updates[-1].terms.values())
+        return f"loss {loss:.3f}  {len(self._updates) / self._took_s:.2f} steps/s"

@@ -64,7 +64,7 @@ class Updater:
         values = dict(zip(terms, torch.stack([term.detach().float() for term in terms.values()]).tolist(), strict=True))
         for name, value in values.items():
             self._require_finite(name, value)
-        torch.stack([term.float() for term in terms.values()]).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack([term.float() for term in terms.values()]).sum().backward()
         return values
 
     def _require_finite(self, name: str, value: float) -> None:

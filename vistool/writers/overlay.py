@@ -7,7 +7,6 @@ from ..types import Frame, FramePrediction, VideoPrediction
 from ..video.writing import VideoWriter
 from . import Output
 from .drawing import Painter
-from .publishing import write_errors
 
 
 class OverlayWriter(Writer):
@@ -15,25 +14,21 @@ class OverlayWriter(Writer):
 
     def __init__(self, output: Output) -> None:
         assert output.path is not None
-        self._path = output.path
         self._painter = Painter(output.categories, output.video.size_hw, output.style)
-        with write_errors(self._path):
-            self._video = VideoWriter(
-                output.path,
-                output.video.size_hw,
-                frame_rate=output.video.frame_rate,
-                audio_from=output.audio_from,
-                crf=output.style.crf,
-                overwrite=output.overwrite,
-            )
+        self._video = VideoWriter(
+            output.path,
+            output.video.size_hw,
+            frame_rate=output.video.frame_rate,
+            audio_from=output.audio_from,
+            crf=output.style.crf,
+            overwrite=output.overwrite,
+        )
 
     def write_frame(self, frame: Frame, prediction: FramePrediction) -> None:
-        with write_errors(self._path):
-            self._video.write(self._painter.draw(frame.image, prediction), frame.time_s)
+        self._video.write(self._painter.draw(frame.image, prediction), frame.time_s)
 
     def finish(self, result: VideoPrediction) -> None:
-        with write_errors(self._path):
-            self._video.finish()
+        self._video.finish()
 
     def close(self) -> None:
         self._video.close()

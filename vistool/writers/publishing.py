@@ -135,17 +135,12 @@ class PartialFolder:
 
 
 class StandardOutput:
-    """Text to standard output, line by line. A reader that has gone raises BrokenPipeError, once."""
+    """Text to standard output, line by line; BrokenPipeError when its reader has gone."""
 
     def write(self, text: str) -> None:
-        try:
-            with write_errors("standard output"):
-                sys.stdout.write(text)
-                sys.stdout.flush()
-        except BrokenPipeError:
-            # What is still buffered must not fail a second time when the interpreter flushes it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise
+        with write_errors("standard output"):
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def publish(self) -> None:
         """Every line is out already."""

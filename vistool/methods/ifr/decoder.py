@@ -35,9 +35,9 @@ class LevelMemory:
 class IfrLayer(nn.Module):
     """Eq. (2) and (3) over the frames of one level. The parts carry Mask2Former's names, so its weights load by name.
 
-    All weights are shared over frames and over both query groups (A9). Rows of a cross-attention do not interact and the
-    second half of Eq. (3) is discarded, so the clip group, which does not depend on the frame before, is computed for all
-    frames at once, and only the travelling group runs in order.
+    All weights are shared over frames and over both query groups (A9). Rows of a cross-attention do not interact and
+    the second half of Eq. (3) is discarded, so the clip group, which does not depend on the frame before, is computed
+    for all frames at once, and only the travelling group runs in order.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -113,7 +113,7 @@ class ClipUpdate(nn.Module):
     """Clip queries attend to the frame queries of all frames, then to one another (end of section 3).
 
     `aligned` starts from the slot-wise mean over frames and is pre-norm with zero output projections, so that at
-    initialisation it is that mean: Mask2Former's weights keep their meaning. `literal` is the paper's reading, post-norm.
+    initialisation it is that mean and Mask2Former's weights keep their meaning. `literal` is the paper's, post-norm.
     """
 
     def __init__(self, preset: Preset) -> None:

@@ -51,10 +51,12 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
 
 
 def _at_size(evidence: ClipEvidence, pivot: ClipEvidence, size: torch.Size) -> Tensor:
-    """Mask probabilities on the pivot's grid: the padding is cropped, the picture resized, the pivot's padding is empty."""
+    """Mask probabilities on the pivot's grid: padding cropped, picture resized, the pivot's padding left empty."""
     if evidence is pivot:
         return evidence.mask_logits.float().sigmoid()
-    quarter = [side / padded for side, padded in zip(evidence.letterbox.inner_hw, evidence.letterbox.padded_hw, strict=True)]
+    quarter = [
+        side / padded for side, padded in zip(evidence.letterbox.inner_hw, evidence.letterbox.padded_hw, strict=True)
+    ]
     h, w = (round(n * share) for n, share in zip(evidence.mask_logits.shape[-2:], quarter, strict=True))
     wanted = [
         round(n * side / padded)

@@ -46,7 +46,7 @@ def _mask_terms(
 ) -> tuple[Tensor, Tensor]:
     """Eq. (6) and (7), summed over predictions, objects and both frames.
 
-    The kernel of frame t1 is held against the object on every frame t2: with weight one where t2 = t1 and λ_e elsewhere.
+    The kernel of frame t1 is held against the object on every frame t2: weight one where t2 = t1, λ_e elsewhere.
     An object that is absent on t2 has an empty target there.
     """
     chosen, found = gather_slots(kernels.transpose(2, 3), slots)  # (L, M, T, D), (L, M)

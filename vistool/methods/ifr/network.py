@@ -127,7 +127,7 @@ class Ifr(nn.Module):
         self.decoder = IfrDecoder(preset)
 
     def forward(self, frames: Tensor) -> IfrOutput:
-        """frames (B, T, 3, H, W) normalised → predictions; masks at a quarter of the size padded to a multiple of 32."""
+        """frames (B, T, 3, H, W) normalised → predictions; masks at 1/4 of the size padded to a multiple of 32."""
         output: IfrOutput = self.decoder(self.trunk(frames), frames.shape[1])
         return output
 

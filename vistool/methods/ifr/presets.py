@@ -15,8 +15,8 @@ class Preset(Mask2FormerSizes):
     """Mask2Former's sizes, and what IFR decides beyond them. The defaults are the paper where it speaks."""
 
     attention_mask: Literal["own", "travelling", "clip_open"] = "own"
-    """A2. Which mask blocks slot q on frame t: its own of the layer before; the one that its query of frame t-1 draws on
-    frame t; or its own for the travelling group while the clip group sees everything."""
+    """A2. Which mask blocks slot q on frame t: its own of the layer before; the one that its query of frame t-1 draws
+    on frame t; or its own for the travelling group while the clip group sees everything."""
     empty_mask: Literal["open", "skip"] = "open"
     """A3. A slot with an empty mask on a frame sees all of it, or skips cross-attention."""
     norm: Literal["post", "pre"] = "post"

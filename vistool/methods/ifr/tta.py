@@ -1,4 +1,4 @@
-"""Test-time augmentation: several input sizes, slots matched to those of a pivot, probabilities averaged (section 4.2)."""
+"""Test-time augmentation: several input sizes, slots matched to a pivot's, probabilities averaged (section 4.2)."""
 
 from __future__ import annotations
 

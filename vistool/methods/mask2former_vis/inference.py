@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor
 
+from ...errors import InputError
+from ...nn.presets import Mask2FormerSizes
 from ...types import RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
 from ..clip_inference import ClipEvidence, ClipSegmenter, autocast, prepare
 from .network import Mask2FormerVis
-from .presets import Mask2FormerSizes
 
 
 def build(checkpoint: Checkpoint) -> Mask2FormerVis:
@@ -31,3 +37,17 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
         return ClipEvidence(probs, output.mask_logits[0], letterbox)
 
     return ClipSegmenter(predict, checkpoint.info, options)
+
+
+def probe(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    """frames (T, 3, H, W) normalised → class_logits (Q, K + 1), mask_logits (Q, T, h, w).
+
+    As the network gives them, masks at a quarter of the padded size: no threshold, no sigmoid, no softmax.
+    """
+    frames = arrays.get("frames")
+    if frames is None or frames.ndim != 4 or frames.shape[1] != 3:
+        found = sorted(arrays) if frames is None else frames.shape
+        raise InputError(f"no frames to probe with: `{found}` (expected an array `frames` of shape (T, 3, H, W))")
+    with torch.inference_mode():
+        final = build(checkpoint)(torch.from_numpy(frames.astype(np.float32))[None]).final
+    return {"class_logits": final.class_logits[0].numpy(), "mask_logits": final.mask_logits[0].numpy()}

@@ -19,6 +19,6 @@ class Mask2FormerVis(nn.Module):
         self.decoder = MaskedDecoder(sizes)
 
     def forward(self, frames: Tensor) -> ClipOutput:
-        """frames (B, T, 3, H, W) normalised → predictions; masks at a quarter of the size padded to a multiple of 32."""
+        """frames (B, T, 3, H, W) normalised → predictions; masks at 1/4 of the size padded to a multiple of 32."""
         output: ClipOutput = self.decoder(self.trunk(frames), frames.shape[1])
         return output

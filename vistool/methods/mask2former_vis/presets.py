@@ -7,4 +7,6 @@ from types import MappingProxyType
 
 from ...nn.presets import TINY, Mask2FormerSizes, published
 
-PRESETS: Mapping[str, Mask2FormerSizes] = MappingProxyType({"tiny": Mask2FormerSizes(**TINY), **published(Mask2FormerSizes)})
+PRESETS: Mapping[str, Mask2FormerSizes] = MappingProxyType(
+    {"tiny": Mask2FormerSizes(**TINY), **published(Mask2FormerSizes)}
+)

@@ -29,7 +29,7 @@ class Mask2FormerRecipe:
         return Mask2FormerVis(preset)
 
     def start(self, preset: Mask2FormerSizes, parent: Checkpoint) -> Mapping[str, Tensor]:
-        """All of `parent`; its class head is left behind when it names other classes than the data."""
+        """All of `parent`; its class head is left behind when the data has another number of classes."""
         if parent.info.method != "mask2former-vis":
             raise WeightsError(
                 f"cannot start from `{parent.name}` (it belongs to `{parent.info.method}`)",

@@ -1,0 +1,213 @@
+"""`vistool segment`: from a video to its tracks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import PartialFailure, UsageError
+from . import options
+
+if TYPE_CHECKING:
+    from ..methods import Method, Mode
+    from ..protocols import VideoModel
+    from ..types import Category, RunOptions, VideoInfo
+    from ..video import Damage
+    from ..weights.checkpoint import Checkpoint
+
+SCORE_FLOOR = 0.05  # a track may gain in later windows what it lacks in one, so the threshold comes last
+NAMED_PLACES = 3  # of damage, in its one line
+
+
+def segment(
+    source: options.Source,
+    out: options.Outs = None,
+    method: options.MethodName = "ifr",
+    weights: options.Weights = None,
+    format: options.Format = None,
+    mode: options.ModeName = "auto",
+    window: options.Window = None,
+    overlap: options.Overlap = None,
+    conf: options.Conf = None,
+    classes: options.Classes = None,
+    max_instances: options.MaxInstances = None,
+    start: options.Start = None,
+    end: options.End = None,
+    stride: options.Stride = 1,
+    size: options.Size = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "fp32",
+    seed: options.Seed = 0,
+    protocol: options.Protocol = "people",
+    tta: options.Tta = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Find, follow and segment every object of a video."""
+    from ..methods import find_method
+
+    outs = out or []
+    _check_streams(outs, as_json=as_json, quiet=quiet, verbose=verbose)
+    plan = _plan(find_method(method), method, mode, window, overlap)
+    _check_protocol(plan, protocol, conf, tta=tta)
+
+    from ..ranking import Ranking
+    from ..runner import run
+    from ..types import RunOptions
+    from ..video import open_video
+    from ..weights import load
+    from ..writers import check_outputs, open_writer
+    from .progress import frame_progress
+    from .run_report import Job, Outcome, warn_of_shapes
+
+    check_outputs(outs, format=format, overwrite=overwrite, inputs=[source])
+    with ExitStack() as stack:
+        video = stack.enter_context(closing(open_video(source, start=start, end=end, stride=stride)))
+        checkpoint = load(weights or plan.row.default_weights, method)
+        threshold = checkpoint.info.conf if conf is None else conf
+        ranking = Ranking(protocol, threshold, max_instances, _labels(classes, checkpoint.info.categories))
+        floor = 0.0 if protocol == "ytvis" else min(SCORE_FLOOR, threshold)
+        run_options = RunOptions(options.resolve_device(device), precision, size, score_floor=floor, tta=tta, seed=seed)
+        job = Job(checkpoint, run_options, ranking, plan.mode, plan.window, plan.overlap)
+        warn_of_shapes(checkpoint)
+        if not quiet:
+            job.announce(video.info, verbose=verbose)
+        model = _model(plan.row, checkpoint, run_options)
+        open_out = partial(
+            open_writer,
+            format=format,
+            categories=model.categories,
+            video=video.info,
+            facts=job.facts,
+            overwrite=overwrite,
+            audio_from=Path(source) if Path(source).is_file() else None,
+        )
+        writers = [stack.enter_context(closing(open_out(path))) for path in outs]
+        total = _frames(video.info, stride) if start is None and end is None else None
+        begun = time.perf_counter()
+        with frame_progress(total, shown=not quiet) as on_frame:
+            result = run(
+                video,
+                model,
+                writers,
+                mode=plan.mode,
+                window=plan.window,
+                overlap=plan.overlap,
+                ranking=ranking,
+                facts=job.facts,
+                on_frame=on_frame,
+            )
+        outcome = Outcome(job, len(result.times_s), len(result.tracks), time.perf_counter() - begun, outs)
+        if as_json:
+            typer.echo(outcome.as_json())
+        elif not quiet:
+            typer.echo(outcome.as_line(), err=True)
+        _check_damage(video.damage, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a method goes over a video."""
+
+    row: Method
+    mode: Mode
+    window: int  # frames; 0: the whole video, and for online methods
+    overlap: int
+
+
+def _plan(row: Method, name: str, mode: str, window: int | None, overlap: int | None) -> Plan:
+    """What was asked for, filled in with the method's own; UsageError for what it cannot do."""
+    chosen = next((each for each in row.modes if mode in ("auto", each)), None)
+    if chosen is None:
+        raise UsageError(f"method cannot run {mode}: `{name}`", hint=_methods_that_run(mode))
+    if chosen == "online":
+        if window is not None or overlap is not None:
+            raise UsageError(
+                f"--window and --overlap are for offline methods: `{name}` (it runs online)", hint="leave them out"
+            )
+        return Plan(row, chosen, 0, 0)
+
+    from ..windows import check
+
+    if window is None:
+        window = row.window
+    if overlap is None:
+        overlap = row.overlap if window == row.window else min(row.overlap, window // 2)
+    check(window, overlap)
+    return Plan(row, chosen, window, overlap)
+
+
+def _methods_that_run(mode: str) -> str:
+    from ..methods import METHODS
+
+    able = [name for name, row in METHODS.items() if mode in row.modes]
+    return f"these can: {', '.join(able)}" if able else f"no method here runs {mode}"
+
+
+def _check_protocol(plan: Plan, protocol: str, conf: float | None, *, tta: bool) -> None:
+    if protocol == "ytvis" and conf is not None:
+        raise UsageError("--conf has no say with --protocol ytvis", hint="leave one of them out")
+    if tta and not plan.row.tta:
+        raise UsageError("--tta is not defined by this method", hint="leave it out; `vistool methods` tells which do")
+
+
+def _check_streams(outs: Sequence[str], *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    if not outs and not as_json:
+        raise UsageError(
+            "no output: neither --out nor --json was given",
+            hint="for example -o tracks.json -o overlay.mp4, or --json for the numbers alone",
+        )
+    if as_json and "-" in outs:
+        raise UsageError("--json and -o - both want standard output", hint="write the tracks to a file")
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other", hint="leave one of them out")
+
+
+def _model(row: Method, checkpoint: Checkpoint, run_options: RunOptions) -> VideoModel:
+    import torch
+
+    torch.manual_seed(run_options.seed)
+    return row.load(checkpoint, run_options)
+
+
+def _labels(classes: str | None, categories: Sequence[Category]) -> frozenset[int] | None:
+    """Rows of `categories` that `--classes` names; UsageError with the nearest name for one that is not there."""
+    if classes is None:
+        return None
+    rows = {str(category.id): row for row, category in enumerate(categories)}
+    rows |= {category.name: row for row, category in enumerate(categories)}
+    asked = [name.strip() for name in classes.split(",")]
+    for name in asked:
+        if name not in rows:
+            names = [category.name for category in categories]
+            near = get_close_matches(name, names, n=1)
+            raise UsageError(
+                f"unknown class: `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(names)}"
+            )
+    return frozenset(rows[name] for name in asked)
+
+
+def _frames(video: VideoInfo, stride: int) -> int | None:
+    return None if video.frame_count is None else -(-video.frame_count // stride)
+
+
+def _check_damage(damage: Damage, source: str) -> None:
+    """PartialFailure when part of the source could not be read: the outputs stand, and nobody takes them for whole."""
+    if damage.count:
+        places = ", ".join(map(str, dict.fromkeys(damage.positions[:NAMED_PLACES])))
+        more = ", …" if damage.count > NAMED_PLACES else ""
+        raise PartialFailure(
+            f"video is damaged: `{source}` ({damage.count} places skipped, at frames {places}{more}: "
+            f"{damage.messages[0]})",
+            hint="the outputs hold what could be read; `vistool inspect` tells more",
+        )

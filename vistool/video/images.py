@@ -1,0 +1,144 @@
+"""Pictures in a folder, by a glob or alone as the frames of a video. Knows image files; knows no video file."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..types import VideoInfo
+from .damage import DamageLog
+from .source import Placed, UnreadablePictureError
+from .upright import over_black
+
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_OPAQUE = frozenset({".jpeg", ".jpg", ".pgm", ".ppm"})  # formats that know no transparency
+_DEFAULT_RATE = Fraction(25)
+
+
+def find_images(source: str | Path) -> list[Path] | None:
+    """The images that a folder, a glob or an image file stands for, in natural order; None for any other file.
+
+    InputError when nothing is there, or nothing that is an image.
+    """
+    path = Path(source)
+    if path.is_dir():
+        images = [entry for entry in path.iterdir() if _is_image(entry) and not entry.name.startswith(".")]
+        if not images:
+            raise InputError(
+                f"no images in folder: `{path}` (none of its files ends in {', '.join(sorted(SUFFIXES))})",
+                hint="name a folder that holds the pictures themselves, or a video file",
+            )
+        return sorted(images, key=natural_order)
+    if path.exists():
+        return [path] if _is_image(path) else None
+    if not glob.has_magic(str(source)):
+        raise InputError(f"no such file or folder: `{source}`", hint="check the path")
+    images = [match for match in map(Path, glob.glob(str(source), recursive=True)) if _is_image(match)]
+    if not images:
+        raise InputError(f"no image matches: `{source}`", hint="put the pattern in quotes, and check where it starts")
+    return sorted(images, key=natural_order)
+
+
+def natural_order(path: Path) -> list[tuple[str, int]]:
+    """A sort key by which `frame9.png` comes before `frame10.png`."""
+    pairs = re.findall(r"(\D*)(\d*)", str(path))
+    return [*((text.casefold(), int(number or -1)) for text, number in pairs), (str(path), 0)]
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+class ImageRow:
+    """Images as frames at a steady rate; the first that can be read decides the size.
+
+    One that cannot be read is left out and counted as damage; its place stays empty. InputError when one has another
+    size, and when none can be read.
+    """
+
+    def __init__(self, paths: Sequence[Path], name: str, frame_rate: Fraction | None = None) -> None:
+        self._paths = paths
+        self._rate = frame_rate or _DEFAULT_RATE
+        self._first = self._first_readable(name)
+        self.damage = DamageLog()
+        self.info = VideoInfo(
+            name=name, size_hw=self._first.size_hw, frame_rate=self._rate, frame_count=len(paths)
+        )
+
+    def __iter__(self) -> Iterator[Placed]:
+        for index, path in enumerate(self._paths):
+            yield Placed(index, index / self._rate, ImagePicture(path, self._first))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _first_readable(self, name: str) -> _Sized:
+        reason = ""
+        for path in self._paths:
+            try:
+                image = read_image(path)
+            except UnreadablePictureError as error:
+                reason = reason or str(error)
+            else:
+                return _Sized(path, (image.shape[0], image.shape[1]))
+        raise InputError(
+            f"no image can be read: `{name}` ({reason})", hint="check that the files are whole pictures"
+        )
+
+
+class _Sized(NamedTuple):
+    path: Path
+    size_hw: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePicture:
+    """An image file that is read when it is wanted."""
+
+    path: Path
+    first: _Sized  # the image whose size all must have
+
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3), upright; InputError when its size is not the first one's."""
+        image = read_image(self.path)
+        if image.shape[:2] != self.first.size_hw:
+            (height, width), (first_height, first_width) = image.shape[:2], self.first.size_hw
+            raise InputError(
+                f"images differ in size: `{self.path}` "
+                f"(it is {width}x{height}, `{self.first.path.name}` is {first_width}x{first_height})",
+                hint="keep pictures of one size in the folder, or select them by a glob",
+            )
+        return image
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file of any depth and number of channels → (H, W, 3) RGB, upright by its EXIF tag; what is
+    transparent lies over black. UnreadablePictureError where it cannot be had."""
+    try:
+        content = np.fromfile(path, np.uint8)
+        if path.suffix.lower() not in _OPAQUE:
+            stored = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+            if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
+                return over_black(cv2.cvtColor(_eight_bits(stored), cv2.COLOR_BGRA2RGBA))
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise UnreadablePictureError(f"`{path.name}`: {error.strerror}") from error
+    except cv2.error as error:
+        raise UnreadablePictureError(f"`{path.name}`: {error.err}") from error
+    if image is None:
+        raise UnreadablePictureError(f"`{path.name}` is no picture, or a broken one")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _eight_bits(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else np.asarray(image, np.uint8)
