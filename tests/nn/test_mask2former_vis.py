@@ -135,8 +135,15 @@ def test_a_parent_of_another_method_is_refused() -> None:
     parent = checkpoint()
     stranger = Checkpoint(replace(parent.info, method="hitf"), parent.tensors, name="hitf-r50")
 
-    with pytest.raises(WeightsError, match="`hitf-r50` .*`hitf`"):
+    with pytest.raises(WeightsError, match=r"`hitf-r50` .*`hitf`"):
         RECIPE.start(SMALL, stranger)
+
+
+def test_a_parent_of_other_sizes_is_refused_by_tensor() -> None:
+    parent = checkpoint()
+
+    with pytest.raises(WeightsError, match=r"`decoder\.query_feat` \(6, 64\) instead of \(9, 64\)"):
+        RECIPE.start(replace(SMALL, queries=9), parent)
 
 
 def test_a_converted_checkpoint_says_what_it_needs() -> None:

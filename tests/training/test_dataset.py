@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from vistool.training.augment import PIXEL_MEAN, PIXEL_STD, Jitter
 from vistool.training.batches import Batch, BatchMaker, ahead
 from vistool.training.dataset import ClipReader, ClipSampler
 from vistool.training.frames import FrameCache
+from vistool.video import open_video
+from vistool.video.writing import VideoWriter
 
 RED, GREEN = 0, 1
 
@@ -123,6 +126,41 @@ def test_a_bad_mask_is_named_with_its_video_and_frame(squares: Path, tmp_path: P
 
     with pytest.raises(InputError, match="frame 3"):
         reader.read(0, [3])
+
+
+@pytest.fixture
+def film(squares: Path, tmp_path: Path) -> Path:
+    """The first toy video as one file, in the folder `videos` beside its annotations."""
+    document = json.loads(squares.read_text())
+    first = document["videos"][0]
+    images = [frame for name in first.pop("file_names") for frame in open_video(squares.parent / name)]
+    (tmp_path / "videos").mkdir()
+    writer = VideoWriter(tmp_path / "videos" / "film.mkv", SIZE_HW, frame_rate=Fraction(10), crf=1)
+    for number, frame in enumerate(images):
+        writer.write(frame.image, number / 10)
+    writer.finish()
+    first["file_name"] = "film.mkv"
+    document["annotations"] = [entry for entry in document["annotations"] if entry["video_id"] == first["id"]]
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    return tmp_path / "annotations.json"
+
+
+def test_a_video_file_gives_the_clips_that_its_images_give(squares: Path, film: Path) -> None:
+    images, video = (ClipReader(read_annotations(path), cache_bytes=10**8).read(0, [1, 3]) for path in (squares, film))
+
+    assert np.array_equal(images.masks, video.masks)
+    assert np.abs(images.images.astype(int) - video.images).mean() < 8  # compression
+
+
+def test_a_video_shorter_than_its_annotations_is_named(film: Path) -> None:
+    document = json.loads(film.read_text())
+    document["videos"][0]["length"] = FRAMES + 1
+    for entry in document["annotations"]:
+        entry["segmentations"].append(None)
+    film.write_text(json.dumps(document))
+
+    with pytest.raises(InputError, match=r"film\.mkv.* has 5 frames, its annotations 6"):
+        ClipReader(read_annotations(film), cache_bytes=10**8).read(0, [0])
 
 
 def test_crowds_are_not_trained_on(squares: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from vistool.nn.targets import ClipTargets
 from vistool.training import checkpoints
 from vistool.training.loop import train
 from vistool.training.options import TrainOptions
+from vistool.types import Category, Frame, Track, VideoInfo
 
 SIZE_HW = (48, 64)
 FRAMES = 5
@@ -125,13 +126,32 @@ class PlainRecipe(ToyRecipe):
         return {"red": F.binary_cross_entropy_with_logits(network.eval()(frames)[:, :, 0], red.float())}
 
 
+class ColourModel:
+    """Finds the squares by their colour, without a mistake."""
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        return (Category(3, "red"), Category(7, "green"))
+
+    def segment(self, video: VideoInfo, frames: Sequence[Frame]) -> tuple[Track, ...]:
+        tracks = []
+        for label, category in enumerate(self.categories):
+            seen = {frame.index: (frame.image == COLOURS[category.id]).all(-1) for frame in frames}
+            found = {index: masks.encode(mask) for index, mask in seen.items() if mask.any()}
+            scores = (0.9 * (1 - label), 0.9 * label)
+            tracks.append(Track(label, label, 0.9, found, scores))
+        return tuple(tracks)
+
+
 def _never(*_: Any) -> Any:
     raise AssertionError("training does not call this")
 
 
 def install(recipe: Any = ToyRecipe) -> None:
     """Put the method `toy` into the table."""
-    METHODS["toy"] = Method("squares", "none", ("offline",), "toy", 0, 0, (), _never, recipe, _never, _never)
+    METHODS["toy"] = Method(
+        "squares", "none", ("offline",), "toy", 0, 0, (), lambda *_: ColourModel(), recipe, _never, _never
+    )
 
 
 def toy_options(data: Path, out: Path, **changes: Any) -> TrainOptions:

@@ -125,5 +125,6 @@ def test_tags_do_not_cover_each_other_while_there_is_room() -> None:
 
     drawn = _draw(image, _prediction(*side_by_side), OverlayStyle("box"))
 
-    tag_area = 1000  # pixels: well over the frame of a box, under a tag
-    assert all((drawn == track_colour(track_id)).all(axis=-1).sum() > tag_area * 0.5 for track_id in (1, 2, 3))
+    more_than_a_box = 500  # pixels; a tag has about a thousand
+    painted = [(drawn == track_colour(track_id)).all(axis=-1).sum() for track_id in (1, 2, 3)]
+    assert min(painted) > more_than_a_box

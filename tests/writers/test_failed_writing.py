@@ -47,7 +47,7 @@ def _python(code: str, *arguments: str, stdout: int = subprocess.PIPE) -> subpro
 @posix
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.jsonl.gz", "a.mp4", "masks"])
 def test_no_space_left_is_one_line_and_leaves_nothing(tmp_path: Path, name: str) -> None:
-    out, err = _python(_LIMITED, str(tmp_path / name)).communicate(timeout=60)
+    out, err = _python(_LIMITED, str(tmp_path / name)).communicate(timeout=300)
 
     assert re.fullmatch(rf"VistoolError cannot write( video)?: `{tmp_path / name}.*` \(File too large\)\n", out), err
     assert list(tmp_path.iterdir()) == []
@@ -56,7 +56,7 @@ def test_no_space_left_is_one_line_and_leaves_nothing(tmp_path: Path, name: str)
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_standard_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
-        _, err = _python(_STREAM, stdout=full.fileno()).communicate(timeout=60)
+        _, err = _python(_STREAM, stdout=full.fileno()).communicate(timeout=300)
 
     assert "cannot write: `standard output` (No space left on device)" in err
 
@@ -70,7 +70,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure_to_write() -> None:
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
     assert first.startswith('{"type":"header"')
     assert "BrokenPipeError: [Errno 32] Broken pipe" in err

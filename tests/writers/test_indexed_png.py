@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -36,10 +37,10 @@ def test_the_palette_is_the_one_of_davis() -> None:
 @settings(deadline=None, max_examples=30)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 999))
 def test_another_reader_sees_the_same_values_and_colours(
-    tmp_path_factory: object, height: int, width: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, seed: int
 ) -> None:
     values = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
-    path = tmp_path_factory.mktemp("png") / "00000.png"  # type: ignore[attr-defined]
+    path = tmp_path_factory.mktemp("png") / "00000.png"
 
     path.write_bytes(encode_indexed_png(values))
     read, palette = _decode(path)

@@ -17,11 +17,10 @@ _PATTERNS = ("stripes", "checks", "dots", "noise", "gradient")
 
 
 def object_colours(rng: Generator) -> Image:
-    """Two vivid colours that differ in lightness and, mostly, in hue; (2, 3)."""
-    hue = rng.random()
-    other = (hue + rng.uniform(0.12, 0.88)) % 1 if rng.random() < 0.7 else hue
-    light = colorsys.hsv_to_rgb(hue, rng.uniform(0.45, 1.0), rng.uniform(0.85, 1.0))
-    dark = colorsys.hsv_to_rgb(other, rng.uniform(0.6, 1.0), rng.uniform(0.3, 0.62))
+    """Two tones of one vivid colour, so that the outline stands out more than the pattern; (2, 3)."""
+    hue, saturation, value = rng.random(), rng.uniform(0.45, 1.0), rng.uniform(0.8, 1.0)
+    light = colorsys.hsv_to_rgb(hue, saturation, value)
+    dark = colorsys.hsv_to_rgb((hue + rng.uniform(-0.08, 0.08)) % 1, saturation, value * rng.uniform(0.55, 0.8))
     return 255 * np.array([light, dark], np.float32)
 
 

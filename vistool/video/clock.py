@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-_LONGEST_SLIP = Fraction(1)  # seconds; a larger step back is a new beginning of the file's clock
+_MOST_REORDERED = 16  # frames that a decoder may hold to bring them into order
 _FASTEST_PLAUSIBLE = 240  # frames per second; beyond it, headers give their clock's resolution instead of a rate
 _DEFAULT_RATE = Fraction(25)
 _COMMON_RATES = (
@@ -18,17 +18,19 @@ _SNAP = Fraction(1, 500)  # relative distance within which a measured rate is ta
 class Clock:
     """Seconds after the first frame, from the stamps of a stream in display order.
 
-    A missing stamp counts as one nominal interval. A stamp that goes back a little (frames out of order after damage)
-    holds the time; one that goes back further than a second starts a new clock one interval on.
+    A missing stamp counts as one nominal interval. A stamp that goes back holds the time, as for the few frames that
+    come out of order after damage; when more go back than a decoder can reorder, the file has begun a new clock, which
+    is joined to the old one.
     """
 
     def __init__(self, frame_rate: Fraction) -> None:
         self._interval = 1 / frame_rate
         self._zero: Fraction | None = None  # the stamp that is time zero
         self._last: Fraction | None = None
+        self._held = 0  # frames in a row whose stamp went back
 
     def time_of(self, stamp: Fraction | None) -> Fraction:
-        """`stamp` in seconds of the file's own clock, None where it is missing."""
+        """The time of the next frame; `stamp` in seconds of the file's own clock, None where it is missing."""
         self._last = self._next(stamp)
         return self._last
 
@@ -40,9 +42,12 @@ class Clock:
             self._zero = stamp - expected
         time = stamp - self._zero
         if self._last is None or time >= self._last:
+            self._held = 0
             return time
-        if self._last - time <= _LONGEST_SLIP:
+        self._held += 1
+        if self._held <= _MOST_REORDERED:
             return self._last
+        self._held = 0
         self._zero = stamp - expected
         return expected
 

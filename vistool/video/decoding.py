@@ -3,6 +3,7 @@ nothing of RGB, orientation and which frames are wanted."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,6 +23,8 @@ MAX_PIXELS = 2**27
 """A picture of more pixels is refused before memory is taken for it; 15360 x 8640 fits."""
 
 _PROBED_PACKETS = 32  # looked at before the first is decoded, to find the frame rate
+_TELLS_LENGTH = ("matroska", "flv", "mov")  # formats whose header says how long the whole is
+_TOLERATED_S = Fraction(1, 2)  # by which a whole file may end before the length in its header
 
 
 class DecodingError(Exception):
@@ -43,72 +46,79 @@ class Decoding:
     """The first moving video stream of a file.
 
     Sound files are decoded on all cores. At the first sign of damage the file is opened again and decoded on one
-    thread up to where it was: several threads lose whole pictures beside a broken one, and conceal by chance. What
-    cannot be opened again (`reopen` is None) is decoded on one thread from the beginning.
+    thread from the beginning to where it was: several threads lose whole pictures beside a broken one, and conceal
+    differently each time. What cannot be opened again (`reopen` is None) and what is short goes on one thread at once.
     """
 
     def __init__(self, container: InputContainer, reopen: Callable[[], InputContainer] | None) -> None:
         self._reopen = reopen
         self.damage = DamageLog()
-        self._begin(container, threads=0 if reopen else 1)
-        self.frame_rate = nominal_rate(self.stream.average_rate, self._probed_stamps())
-        self.clock = Clock(self.frame_rate)
+        self._begin(container)
+        stamps = self._probe()
+        self._short = len(self._ahead) < _PROBED_PACKETS
+        self.frame_rate = nominal_rate(self.stream.average_rate, stamps)
+        self._clock = Clock(self.frame_rate)
         self.first_stamp: Fraction | None = None  # seconds on the file's own clock; known once a picture is out
 
     def __iter__(self) -> Iterator[Decoded]:
-        for frame in self._frames():
+        count = 0
+        for count, frame in enumerate(self._frames(), start=1):  # noqa: B007
             stamp = None if frame.pts is None else frame.pts * self._tick
             if self.first_stamp is None:
                 self.first_stamp = stamp or Fraction(0)
-            yield Decoded(frame, self.clock.time_of(stamp))
+            yield Decoded(frame, self._clock.time_of(stamp))
+        self._check_length(count)
 
     def close(self) -> None:
         """Release the file; may be called twice."""
         self._container.close()
 
-    def _begin(self, container: InputContainer, threads: int) -> None:
+    def _begin(self, container: InputContainer) -> None:
         self._container = container
         self.stream = _moving_stream(container)
         self._tick = self.stream.time_base or Fraction(1)  # seconds
+        self._ahead: deque[av.Packet] = deque()  # read, to be decoded
+        self._end = Fraction(0)  # seconds on the file's own clock, of what was read of its sound and pictures
         context = self.stream.codec_context
         if context.width * context.height > MAX_PIXELS:
             raise DecodingError(f"it claims {context.width} x {context.height} pixels")
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        context.thread_type = "AUTO" if threads != 1 else "NONE"
-        context.thread_count = threads
-        self._ahead: deque[av.Packet] = deque()
 
-    def _probed_stamps(self) -> list[Fraction]:
-        """Presentation stamps of the first packets, which are kept for decoding."""
-        packets = self._container.demux(self.stream)
-        try:
-            self._ahead.extend(packet for packet in islice(packets, _PROBED_PACKETS) if packet.size)
-        except av.FFmpegError:
-            pass  # met and counted again in decoding
+    def _set_threads(self, count: int) -> None:
+        """`count` threads, 0 for one a core."""
+        self.stream.thread_type = "NONE" if count == 1 else "AUTO"
+        self.stream.codec_context.thread_count = count
+
+    def _probe(self) -> list[Fraction]:
+        """Presentation stamps of the first packets, in seconds; the packets are kept for decoding."""
+        with contextlib.suppress(av.FFmpegError):  # met again, and counted, in decoding
+            self._ahead.extend(islice(self._demuxed(), _PROBED_PACKETS))
         return [packet.pts * self._tick for packet in self._ahead if packet.pts is not None]
 
     def _frames(self) -> Iterator[VideoFrame]:
-        handed_out = 0
-        if self._reopen is not None:
+        given = 0
+        if self._reopen is not None and not self._short:
             try:
                 for frame in self._while_whole():
                     yield frame
-                    handed_out += 1
+                    given += 1
                 return
             except _DamageSeen:
                 self._container.close()
-                self._begin(self._reopen(), threads=1)
-        yield from islice(self._past_damage(), handed_out, None)
+                self._begin(self._reopen())
+        yield from islice(self._past_damage(), given, None)
 
     def _while_whole(self) -> Iterator[VideoFrame]:
         """Pictures as long as nothing is wrong; _DamageSeen at the first sign."""
+        self._set_threads(0)
         newest_in = newest_out = None  # presentation stamps: what went in must come out
         try:
             for packet in self._packets():
-                if packet.is_corrupt:
+                if packet is not None and packet.is_corrupt:
                     raise _DamageSeen
-                newest_in = _newest(newest_in, None if packet.is_discard else packet.pts)
-                for frame in packet.decode():
+                if packet is not None and not packet.is_discard:
+                    newest_in = _newest(newest_in, packet.pts)
+                for frame in self.stream.decode(packet):
                     if frame.is_corrupt:
                         raise _DamageSeen
                     newest_out = _newest(newest_out, frame.pts)
@@ -120,43 +130,59 @@ class Decoding:
 
     def _past_damage(self) -> Iterator[VideoFrame]:
         """Every picture that one thread can decode; what cannot be is counted at the picture that comes next."""
-        self._given = 0
+        self._set_threads(1)
+        self._index = 0
         for packet in self._packets_past_damage():
             try:
-                frames = packet.decode() if packet else self.stream.decode(None)
+                frames = self.stream.decode(packet)
             except av.FFmpegError as error:
-                self.damage.add(self._given, f"not decodable: {error.strerror}")
+                self.damage.add(self._index, f"not decodable: {error.strerror}")
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    self.damage.add(self._given, "decoded with errors")
+                    self.damage.add(self._index, "decoded with errors")
                 yield frame
-                self._given += 1
+                self._index += 1
 
-    def _packets(self) -> Iterator[av.Packet]:
-        """Packets with content, then one without that makes the decoder give out what it holds back."""
+    def _packets(self) -> Iterator[av.Packet | None]:
+        """Packets in decoding order, then None: give out what is held back."""
         while self._ahead:
             yield self._ahead.popleft()
-        for packet in self._container.demux(self.stream):
-            if packet.size or packet.dts is None:
-                yield packet
+        yield from self._demuxed()
+        yield None
 
     def _packets_past_damage(self) -> Iterator[av.Packet | None]:
-        """Packets as far as the container can be read, None last. A second error without progress ends it."""
+        """As `_packets`, as far as the container can be read: a second error without progress ends it."""
         stuck = False
         while True:
             try:
                 for packet in self._packets():
-                    if packet.size:
-                        stuck = False
-                        yield packet
-                break
+                    stuck = False
+                    yield packet
+                return
             except av.FFmpegError as error:
-                self.damage.add(self._given, f"not readable: {error.strerror}")
+                self.damage.add(self._index, f"not readable: {error.strerror}")
                 if stuck:
-                    break
+                    yield None
+                    return
                 stuck = True
-        yield None
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        for packet in self._container.demux():
+            if not packet.size:
+                continue
+            if packet.stream.type in ("video", "audio") and packet.pts is not None:
+                self._end = max(self._end, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base or 0))
+            if packet.stream.index == self.stream.index:
+                yield packet
+
+    def _check_length(self, position: int) -> None:
+        """Count it as damage when the file ends long before the length that its header tells."""
+        if not self._container.format.name.startswith(_TELLS_LENGTH) or self._container.duration is None:
+            return
+        claimed = Fraction(self._container.duration, av.time_base)
+        if self._end + max(_TOLERATED_S, 2 / self.frame_rate) < claimed:
+            self.damage.add(position, f"the file ends after {float(self._end):.2f} s of {float(claimed):.2f} s")
 
 
 def _moving_stream(container: InputContainer) -> VideoStream:

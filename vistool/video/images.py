@@ -71,9 +71,7 @@ class ImageRow:
         self._rate = frame_rate or _DEFAULT_RATE
         self._first = self._first_readable(name)
         self.damage = DamageLog()
-        self.info = VideoInfo(
-            name=name, size_hw=self._first.size_hw, frame_rate=self._rate, frame_count=len(paths)
-        )
+        self.info = VideoInfo(name=name, size_hw=self._first.size_hw, frame_rate=self._rate, frame_count=len(paths))
 
     def __iter__(self) -> Iterator[Placed]:
         for index, path in enumerate(self._paths):
@@ -91,9 +89,7 @@ class ImageRow:
                 reason = reason or str(error)
             else:
                 return _Sized(path, (image.shape[0], image.shape[1]))
-        raise InputError(
-            f"no image can be read: `{name}` ({reason})", hint="check that the files are whole pictures"
-        )
+        raise InputError(f"no image can be read: `{name}` ({reason})", hint="check that the files are whole pictures")
 
 
 class _Sized(NamedTuple):

@@ -56,9 +56,7 @@ class Selection:
     def parse(cls, start: str | None, end: str | None, stride: int) -> Selection:
         if stride < 1:
             raise UsageError(f"--stride is too small: `{stride}`", hint="1 takes every frame, 2 every second one")
-        selection = cls(
-            Mark.parse(start or "0f", "--start"), None if end is None else Mark.parse(end, "--end"), stride
-        )
+        selection = cls(Mark.parse(start or "0f", "--start"), None if end is None else Mark.parse(end, "--end"), stride)
         if selection._is_empty():
             raise UsageError(f"--end is not after --start: `{start or 0}` to `{end}`")
         return selection

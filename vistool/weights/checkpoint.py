@@ -95,8 +95,7 @@ def write(
 
     OutputExistsError when `path` is there and `overwrite` is not set; WeightsError for a value that fp16 cannot hold.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if path.exists() and not overwrite:
         raise OutputExistsError(f"output exists: `{path}`", hint="add --overwrite, or choose another name")
@@ -104,13 +103,14 @@ def write(
     metadata = {_ENTRY: json.dumps({"format_version": FORMAT_VERSION, **asdict(info)}, sort_keys=True)}
     partial = path.with_name(f"{path.name}.partial")
     try:
-        save_file(stored, partial, metadata=metadata)
-        with partial.open("rb") as file:
+        with partial.open("wb") as file:  # safetensors' own save_file makes files that nobody else may read
+            file.write(save(stored, metadata))
+            file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise VistoolError(
-            f"cannot write weights: `{path}` ({error})", hint="check the space and the permissions there"
+            f"cannot write weights: `{path}` ({error.strerror or error})", hint="check the space and the permissions there"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -35,7 +35,9 @@ def read_result(path: str | Path) -> VideoPrediction:
             f"result of an interrupted run: `{path}` ({error})", hint="run it again; up to there its lines are whole"
         ) from error
     except ValueError as error:
-        raise InputError(f"not a vistool result: `{path}` ({error})", hint="check it with `vistool inspect`") from error
+        raise InputError(
+            f"not a vistool result: `{path}` ({error})", hint="use a .json or .jsonl that `vistool segment` wrote"
+        ) from error
     raise InputError(f"not a result: `{path}` (its suffix is unknown)", hint="use .json, .jsonl or .jsonl.gz")
 
 
