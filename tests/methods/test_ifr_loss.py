@@ -23,9 +23,7 @@ PRESET = Preset(backbone="resnet-tiny", num_classes=K, queries=Q, dim=D, loss_po
 @pytest.fixture(autouse=True)
 def one_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks are read in the middle only: the planes here are flat, but a point near the edge also reads beyond it."""
-    monkeypatch.setattr(
-        nn_losses, "uncertain_points", lambda logits, count: torch.full((len(logits), count, 2), 0.5)
-    )
+    monkeypatch.setattr(nn_losses, "uncertain_points", lambda logits, count: torch.full((len(logits), count, 2), 0.5))
 
 
 def losses(made: IfrOutput, wanted: list[ClipTargets], preset: Preset) -> dict[str, torch.Tensor]:
@@ -67,9 +65,7 @@ def test_without_the_cross_frame_term_the_loss_is_mask2formers() -> None:
     found = losses(ours, targets(), preset)
 
     torch.manual_seed(0)
-    expected = mask2former_loss.losses(
-        masked_decoder.ClipOutput(theirs[-1], tuple(theirs[:-1])), targets(), preset
-    )
+    expected = mask2former_loss.losses(masked_decoder.ClipOutput(theirs[-1], tuple(theirs[:-1])), targets(), preset)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
 

@@ -146,9 +146,7 @@ def test_on_a_static_clip_without_recurrence_every_frame_is_the_image_result() -
     ours, theirs = child(frame.expand(-1, 4, -1, -1, -1)), parent(frame).final
 
     torch.testing.assert_close(ours.final.class_logits, theirs.class_logits, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(
-        ours.mask_logits(), theirs.mask_logits.expand(-1, -1, 4, -1, -1), atol=1e-3, rtol=1e-4
-    )
+    torch.testing.assert_close(ours.mask_logits(), theirs.mask_logits.expand(-1, -1, 4, -1, -1), atol=1e-3, rtol=1e-4)
 
 
 def test_the_sigmoid_head_gives_the_softmax_of_a_class_against_no_object() -> None:
@@ -205,7 +203,9 @@ def test_a_batch_gives_what_single_clips_give() -> None:
     torch.testing.assert_close(
         together.final.class_logits, torch.cat([o.final.class_logits for o in alone]), atol=1e-4, rtol=1e-4
     )
-    torch.testing.assert_close(together.mask_logits(), torch.cat([o.mask_logits() for o in alone]), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        together.mask_logits(), torch.cat([o.mask_logits() for o in alone]), atol=1e-3, rtol=1e-3
+    )
 
 
 CHOICES = [

@@ -13,9 +13,7 @@ PRESET = Preset(backbone="resnet-tiny", num_classes=3, queries=5)
 
 def result(seed: int = 0) -> SizeResult:
     random = torch.Generator().manual_seed(seed)
-    return SizeResult(
-        torch.rand(5, 3, generator=random), torch.randn(5, 2, 8, 9, generator=random).mul(4).sigmoid()
-    )
+    return SizeResult(torch.rand(5, 3, generator=random), torch.randn(5, 2, 8, 9, generator=random).mul(4).sigmoid())
 
 
 def test_four_copies_of_one_result_are_that_result() -> None:

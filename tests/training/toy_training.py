@@ -48,8 +48,8 @@ def write_squares(folder: Path, videos: int = 3) -> Path:
             {"id": number, "file_names": names, "height": height, "width": width, "length": FRAMES}
         )
         pictures = rng.integers(0, 60, (FRAMES, *SIZE_HW, 3)).astype(np.uint8)
-        for category_id, visible in ((3, range(FRAMES)), (7, range(2))):
-            y, x = rng.integers(0, 20, 2)
+        for category_id, visible, top in ((3, range(FRAMES), 0), (7, range(2), 26)):  # one never hides the other
+            y, x = top + rng.integers(6), rng.integers(20)
             segmentations: list[Any] = [None] * FRAMES
             for t in visible:
                 mask = np.zeros(SIZE_HW, bool)

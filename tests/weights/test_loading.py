@@ -24,7 +24,10 @@ def file(tmp_path: Path) -> Path:
 def key(file: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The key of `file` in a table of its own."""
     entry = replace(
-        registry.parse(TABLE)["ring-finder"], file=str(file), sha256=checkpoint.sha256_of(file), size=file.stat().st_size
+        registry.parse(TABLE)["ring-finder"],
+        file=str(file),
+        sha256=checkpoint.sha256_of(file),
+        size=file.stat().st_size,
     )
     monkeypatch.setattr(registry, "entries", lambda: {entry.key: entry})
     return entry.key

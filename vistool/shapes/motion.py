@@ -6,6 +6,7 @@ comes back, hides behind a pole, or passes closely before or behind another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,14 +70,7 @@ def plan_paths(rng: Generator, stage: Stage, radii: Floats, labels: NDArray[np.i
     for radius, label in zip(radii, labels, strict=True):
         others = [(paths[k], radii[k], labels[k] == label) for k in range(len(paths))]
         part = _cast(rng, stage, can_meet=bool(paths))
-        if part == "exit":
-            paths.append(_exit(rng, stage, radius, others))
-        elif part == "hide":
-            paths.append(_hide(rng, stage, radius, others))
-        elif part == "meet":
-            paths.append(_meet(rng, stage, radius, others))
-        else:
-            paths.append(_wander(rng, stage, radius, others))
+        paths.append(_PLANS[part](rng, stage, radius, others))
     return paths
 
 
@@ -144,6 +138,14 @@ def _meet(rng: Generator, stage: Stage, radius: float, others: _Others) -> Path:
     apart = -0.3 if covers else 0.3
     near = spline(times, np.interp(times, stage.clock, other.depths)[:, None] + apart, stage.clock)[:, 0]
     return Path(spline(times, points, stage.clock), near)
+
+
+_PLANS: dict[Part, Callable[[Generator, Stage, float, _Others], Path]] = {
+    "wander": _wander,
+    "exit": _exit,
+    "hide": _hide,
+    "meet": _meet,
+}
 
 
 def _meeting_start(rng: Generator, stage: Stage, other: Path, linger: float) -> float:

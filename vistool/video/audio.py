@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.audio.stream import AudioStream
@@ -18,6 +20,13 @@ class AudioError(Exception):
     """Why the sound of a file cannot be copied, in a few words."""
 
 
+class _Stamped(NamedTuple):
+    packet: av.Packet[AudioStream]
+    time: Fraction  # seconds after the first picture
+    pts: int
+    dts: int
+
+
 class AudioCopy:
     """The first sound of a video file, handed on as a new stream of another file. Holds one packet.
 
@@ -28,8 +37,8 @@ class AudioCopy:
         self._source = source
         self._zero = zero  # seconds on the source's clock
         self._stream = stream
-        self._packets = self._usable_packets(source.streams.audio[0])
-        self._ahead = next(self._packets, None)
+        self._packets = self._usable_packets()
+        self._next = next(self._packets, None)
 
     @classmethod
     def open(cls, path: Path, output: OutputContainer) -> AudioCopy | None:
@@ -50,19 +59,15 @@ class AudioCopy:
             source.close()
             raise AudioError(str(error)) from error
 
-    def packets(self, start_s: float, end_s: float) -> Iterator[av.Packet]:
+    def packets(self, start_s: float, end_s: float) -> Iterator[av.Packet[AudioStream]]:
         """The packets from the last call's end to `end_s`, on a clock that begins at `start_s`; none before that."""
         start = Fraction(start_s)
-        while self._ahead is not None:
-            packet = self._ahead
-            time = packet.pts * packet.time_base - self._zero
-            if time >= end_s:
-                return
-            self._ahead = next(self._packets, None)
+        while self._next is not None and self._next.time < end_s:
+            packet, time, pts, dts = self._next
+            self._next = next(self._packets, None)
             if time >= start:
                 shift = round((self._zero + start) / packet.time_base)
-                packet.pts -= shift
-                packet.dts -= shift
+                packet.pts, packet.dts = pts - shift, dts - shift
                 packet.stream = self._stream
                 yield packet
 
@@ -70,17 +75,15 @@ class AudioCopy:
         """Release the source; may be called twice."""
         self._source.close()
 
-    def _usable_packets(self, stream: AudioStream) -> Iterator[av.Packet]:
-        """Packets in order of time; sound ends where the source cannot be read on."""
+    def _usable_packets(self) -> Iterator[_Stamped]:
+        """Packets whose stamps rise; sound ends where the source cannot be read on."""
         newest = None
-        try:
-            for packet in self._source.demux(stream):
-                if packet.size and packet.pts is not None and packet.dts is not None:
-                    if newest is None or packet.dts > newest:
-                        newest = packet.dts
-                        yield packet
-        except av.FFmpegError:
-            return
+        with contextlib.suppress(av.FFmpegError):
+            for packet in self._source.demux(self._source.streams.audio[0]):
+                pts, dts = packet.pts, packet.dts
+                if packet.size and pts is not None and dts is not None and (newest is None or dts > newest):
+                    newest = dts
+                    yield _Stamped(packet, pts * packet.time_base - self._zero, pts, dts)
 
 
 def _first_stamp(path: Path) -> Fraction:

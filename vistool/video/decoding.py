@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
 from av.container import InputContainer
@@ -71,13 +71,13 @@ class Decoding:
 
     def close(self) -> None:
         """Release the file; may be called twice."""
-        self._container.close()
+        self.container.close()
 
     def _begin(self, container: InputContainer) -> None:
-        self._container = container
+        self.container = container
         self.stream = _moving_stream(container)
         self._tick = self.stream.time_base or Fraction(1)  # seconds
-        self._ahead: deque[av.Packet] = deque()  # read, to be decoded
+        self._ahead: deque[av.Packet[VideoStream]] = deque()  # read, to be decoded
         self._end = Fraction(0)  # seconds on the file's own clock, of what was read of its sound and pictures
         context = self.stream.codec_context
         if context.width * context.height > MAX_PIXELS:
@@ -104,7 +104,7 @@ class Decoding:
                     given += 1
                 return
             except _DamageSeen:
-                self._container.close()
+                self.container.close()
                 self._begin(self._reopen())
         yield from islice(self._past_damage(), given, None)
 
@@ -144,14 +144,14 @@ class Decoding:
                 yield frame
                 self._index += 1
 
-    def _packets(self) -> Iterator[av.Packet | None]:
+    def _packets(self) -> Iterator[av.Packet[VideoStream] | None]:
         """Packets in decoding order, then None: give out what is held back."""
         while self._ahead:
             yield self._ahead.popleft()
         yield from self._demuxed()
         yield None
 
-    def _packets_past_damage(self) -> Iterator[av.Packet | None]:
+    def _packets_past_damage(self) -> Iterator[av.Packet[VideoStream] | None]:
         """As `_packets`, as far as the container can be read: a second error without progress ends it."""
         stuck = False
         while True:
@@ -167,20 +167,20 @@ class Decoding:
                     return
                 stuck = True
 
-    def _demuxed(self) -> Iterator[av.Packet]:
-        for packet in self._container.demux():
+    def _demuxed(self) -> Iterator[av.Packet[VideoStream]]:
+        for packet in self.container.demux():
             if not packet.size:
                 continue
             if packet.stream.type in ("video", "audio") and packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base or 0))
             if packet.stream.index == self.stream.index:
-                yield packet
+                yield cast("av.Packet[VideoStream]", packet)
 
     def _check_length(self, position: int) -> None:
         """Count it as damage when the file ends long before the length that its header tells."""
-        if not self._container.format.name.startswith(_TELLS_LENGTH) or self._container.duration is None:
+        if not self.container.format.name.startswith(_TELLS_LENGTH) or self.container.duration is None:
             return
-        claimed = Fraction(self._container.duration, av.time_base)
+        claimed = Fraction(self.container.duration, av.time_base)
         if self._end + max(_TOLERATED_S, 2 / self.frame_rate) < claimed:
             self.damage.add(position, f"the file ends after {float(self._end):.2f} s of {float(claimed):.2f} s")
 

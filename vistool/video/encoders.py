@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 
 from ..errors import VistoolError
 
@@ -54,9 +57,9 @@ def best_encoder() -> Encoder:
 
 def _works(encoder: Encoder) -> bool:
     try:
-        context = av.CodecContext.create(encoder.name, "w")
+        context = cast(VideoCodecContext, av.CodecContext.create(encoder.name, "w"))
         context.width, context.height, context.pix_fmt = 64, 64, "yuv420p"
-        context.framerate = 25
+        context.time_base = Fraction(1, 25)
         context.options = encoder.options(30, "veryfast", 1)
         frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24").reformat(format="yuv420p")
         frame.pts = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import av
 import cv2
@@ -65,13 +65,13 @@ class VideoFile:
             raise self._failure(error) from error
         frame = self._first.frame
         self._stored_hw = frame.height, frame.width
-        self._orientation = Orientation.of_frame(frame)
+        self.orientation = Orientation.of_frame(frame)
         self.info = VideoInfo(
             name="stdin" if path is None else path.name,
-            size_hw=self._orientation.size_hw(*self._stored_hw),
+            size_hw=self.orientation.size_hw(*self._stored_hw),
             frame_rate=frame_rate or self.decoding.frame_rate,
             frame_count=self.decoding.stream.frames or None,
-            rotation=self._orientation.rotation,
+            rotation=self.orientation.rotation,
         )
 
     @property
@@ -79,8 +79,12 @@ class VideoFile:
         return self.decoding.damage
 
     def __iter__(self) -> Iterator[Placed]:
-        for index, (frame, time) in enumerate(chain([self._first], self._pictures)):
-            yield Placed(index, time, VideoPicture(frame, self._stored_hw, self._orientation))
+        for index, (frame, time) in enumerate(self.decoded()):
+            yield Placed(index, time, VideoPicture(frame, self._stored_hw, self.orientation))
+
+    def decoded(self) -> Iterator[Decoded]:
+        """All pictures as they were decoded; instead of iterating, not beside it."""
+        return chain([self._first], self._pictures)
 
     def close(self) -> None:
         self.decoding.close()
@@ -100,17 +104,20 @@ class VideoFile:
         if first is None:
             self.close()
             reasons = self.damage.so_far.messages
-            raise DecodingError(f"no picture in it can be decoded{f', {reasons[0]}' if reasons else ''}")
+            raise DecodingError(f"no picture can be decoded{f'; {reasons[0]}' if reasons else ''}")
         return first
 
     def _failure(self, error: Exception) -> InputError:
-        reason = error.strerror if isinstance(error, OSError | av.FFmpegError) else str(error)
+        if isinstance(error, av.error.InvalidDataError):
+            reason = "no video, or damaged beyond reading"
+        else:
+            reason = str(getattr(error, "strerror", None) or error)
         name = self._path or "standard input"
         return InputError(f"cannot read video: `{name}` ({reason})", hint=_RE_WRAP if self._path else _STREAMABLE)
 
 
 def open_container(source: Path | IO[bytes]) -> InputContainer:
     """An open container of a local file or of a stream; raises what FFmpeg says where it cannot be opened."""
-    # `file:` keeps FFmpeg from taking a name such as `a:b.mp4` for a protocol; metadata in an odd encoding is no failure.
+    # `file:` keeps FFmpeg from taking a name such as `a:b.mp4` for a protocol. Metadata may be in any encoding.
     file = f"file:{source}" if isinstance(source, Path) else source
-    return av.open(file, options=_LOCAL_ONLY, metadata_errors="replace")
+    return cast(InputContainer, av.open(file, options=_LOCAL_ONLY, metadata_errors="replace"))

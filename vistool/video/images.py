@@ -43,7 +43,8 @@ def find_images(source: str | Path) -> list[Path] | None:
         return [path] if _is_image(path) else None
     if not glob.has_magic(str(source)):
         raise InputError(f"no such file or folder: `{source}`", hint="check the path")
-    images = [match for match in map(Path, glob.glob(str(source), recursive=True)) if _is_image(match)]
+    matches = glob.iglob(str(source), recursive=True)  # noqa: PTH207  Path.glob refuses absolute patterns
+    images = [match for match in map(Path, matches) if _is_image(match)]
     if not images:
         raise InputError(f"no image matches: `{source}`", hint="put the pattern in quotes, and check where it starts")
     return sorted(images, key=natural_order)
@@ -122,11 +123,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     transparent lies over black. UnreadablePictureError where it cannot be had."""
     try:
         content = np.fromfile(path, np.uint8)
-        if path.suffix.lower() not in _OPAQUE:
-            stored = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-            if stored is not None and stored.ndim == 3 and stored.shape[2] == 4:
-                return over_black(cv2.cvtColor(_eight_bits(stored), cv2.COLOR_BGRA2RGBA))
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+        transparent = None if path.suffix.lower() in _OPAQUE else _decode_transparent(content)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if transparent is None else transparent
     except OSError as error:
         raise UnreadablePictureError(f"`{path.name}`: {error.strerror}") from error
     except cv2.error as error:
@@ -136,5 +134,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _eight_bits(image: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return (image // 257).astype(np.uint8) if image.dtype == np.uint16 else np.asarray(image, np.uint8)
+def _decode_transparent(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """(H, W, 3) BGR over black, of a picture that has an alpha channel; None of any other."""
+    stored = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
+        return None
+    eight_bits = stored // 257 if stored.dtype == np.uint16 else stored
+    return over_black(np.asarray(eight_bits, np.uint8))

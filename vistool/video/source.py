@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ class Picture(Protocol):
         ...
 
 
-class Placed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Placed:
     """A picture and its place in the source."""
 
     index: int
@@ -94,15 +96,15 @@ class SelectedFrames(FrameSource):
 
     def _frames(self) -> Iterator[Frame]:
         unreadable = 0
-        for index, time, picture in self._wanted():
+        for placed in self._wanted():
             try:
-                image = picture.rgb()
+                image = placed.picture.rgb()
             except UnreadablePictureError as error:
-                self._reader.damage.add(index, str(error))
+                self._reader.damage.add(placed.index, str(error))
                 unreadable += 1
                 continue
-            self._times[index] = float(time)
-            yield Frame(index, float(time), image)
+            self._times[placed.index] = float(placed.time)
+            yield Frame(placed.index, float(placed.time), image)
         if not self._times:
             raise self._nothing_found(unreadable)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
+from typing import cast
 
-import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.buffer import Buffer
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 
@@ -32,8 +33,8 @@ class Orientation:
         return cls(quarter_turns * 90 % 360, mirrored)
 
     @classmethod
-    def of_frame(cls, frame: av.VideoFrame) -> Orientation:
-        matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    def of_frame(cls, frame: VideoFrame) -> Orientation:
+        matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
         return cls() if matrix is None else cls.of_matrix(bytes(matrix))
 
     def size_hw(self, height: int, width: int) -> tuple[int, int]:
@@ -47,11 +48,16 @@ class Orientation:
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90))
 
 
-def to_rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
+def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
     """Any decoded picture → (H, W, 3) RGB, as stored; what is transparent lies over black."""
     if not any(component.is_alpha for component in frame.format.components):
-        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    return over_black(np.asarray(frame.to_ndarray(format="rgba"), np.uint8))
+        return _converted(frame, "rgb24")
+    return over_black(_converted(frame, "rgba"))
+
+
+def _converted(frame: VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
+    # One thread: starting more takes longer than the conversion itself, above all where the cores are busy.
+    return np.asarray(frame.reformat(format=pixel_format, threads=1).to_ndarray(), np.uint8)
 
 
 def over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

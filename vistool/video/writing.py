@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -80,7 +81,9 @@ class VideoWriter:
             tick = max(tick, self._pending.pts + 1)
             self._encode(self._pending, until=tick)
         frame = VideoFrame.from_ndarray(_even(image), format="rgb24")
-        self._pending = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
+        self._pending = frame.reformat(
+            format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE, threads=1
+        )
         self._pending.pts = tick
 
     def finish(self) -> None:
@@ -114,7 +117,9 @@ class VideoWriter:
     def _new_container(self) -> tuple[OutputContainer, VideoStream]:
         options = _REPRODUCIBLE if self._path.suffix.lower() == ".mkv" else _REPRODUCIBLE | _INDEX_FIRST
         container = av.open(str(self._partial), "w", options=options)
-        stream = container.add_stream(self._encoder.name, rate=self._frame_rate, options=self._encoder_options)
+        stream = cast(
+            VideoStream, container.add_stream(self._encoder.name, rate=self._frame_rate, options=self._encoder_options)
+        )
         stream.height, stream.width = (side + side % 2 for side in self._size_hw)
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

@@ -110,7 +110,8 @@ def write(
         partial.replace(path)
     except OSError as error:
         raise VistoolError(
-            f"cannot write weights: `{path}` ({error.strerror or error})", hint="check the space and the permissions there"
+            f"cannot write weights: `{path}` ({error.strerror or error})",
+            hint="check the space and the permissions there",
         ) from error
     finally:
         partial.unlink(missing_ok=True)

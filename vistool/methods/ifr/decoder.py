@@ -62,7 +62,8 @@ class IfrLayer(nn.Module):
         spread = queries[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
         flat = None if blocked is None else blocked.flatten(0, 1)
         seen = self._cross(spread, position, memory.keys.flatten(0, 1), memory.values.flatten(0, 1), flat)
-        return seen.unflatten(0, (-1, frames))
+        spread_out: Tensor = seen.unflatten(0, (-1, frames))
+        return spread_out
 
     def travel(
         self,
@@ -142,6 +143,7 @@ class ClipUpdate(nn.Module):
         memory = self.tca_memory_norm(frame_queries) if self.aligned else frame_queries
         keys = (memory + position + self._time(memory)).flatten(1, 2)  # any slot may look at any slot
         kv = self.tca.project_memory(keys, memory.flatten(1, 2))
+        updated: Tensor
         if self.aligned:
             updated = frame_queries.mean(1) + self.tca.attend(self.tca_norm(queries) + position, *kv)
             normed = self.csa_norm(updated)
@@ -149,7 +151,9 @@ class ClipUpdate(nn.Module):
         else:
             updated = self.tca_norm(queries + self.tca.attend(queries + position, *kv))
             updated = self.csa_norm(updated + self.csa(updated + position, updated + position, updated))
-        return updated + self.ffn(self.ffn_norm(updated)) if self.has_ffn else updated
+        if self.has_ffn:
+            updated = updated + self.ffn(self.ffn_norm(updated))
+        return updated
 
     def _time(self, memory: Tensor) -> Tensor | float:
         """A8: nothing, or a sine of the frame's number, as it is or divided by the clip's length; (T, 1, D)."""

@@ -136,6 +136,7 @@ def _reversed(features: PixelFeatures, frames: int) -> PixelFeatures:
     """The same frames, last one first."""
 
     def turn(x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, frames)).flip(1).flatten(0, 1)
+        turned: Tensor = x.unflatten(0, (-1, frames)).flip(1).flatten(0, 1)
+        return turned
 
     return PixelFeatures(tuple(turn(level) for level in features.levels), turn(features.mask_features))

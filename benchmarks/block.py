@@ -1,0 +1,30 @@
+"""What every benchmark prints above its table: machine, versions and the command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+
+def print_block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One block that says all that is needed to run it again."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "av", "numpy", "opencv-python-headless"))
+    print(f"## {title}\n")
+    print(f"machine:  {_processor()}, {os.cpu_count()} cores, {platform.system()}")
+    print(f"versions: Python {platform.python_version()}, {versions}")
+    print(f"command:  python {shlex.join(sys.argv)}\n")
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, ["-" * width for width in widths], *rows):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+    print()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
