@@ -123,7 +123,7 @@ class TestWhatComesOut:
 
         said = segment(video, "--json").err.splitlines()
 
-        assert sum("frames, " in line for line in said) == FRAMES
+        assert sum(f" of {FRAMES} frames, " in line for line in said) == FRAMES
 
 
 class TestWhatIsKept:
@@ -365,9 +365,32 @@ class TestBadVideos:
         said = segment(video, "-o", desk / "tracks.json", "--json")
 
         assert said.code == 3
-        assert_one_line(said, "(5 places skipped, at frames 2, 7, …: no start code)", "vistool inspect")
+        assert_one_line(said, "(5 places, at frames 2, 7, 9, …: no start code)", "vistool inspect")
         assert fields(said)["frames"] == FRAMES
         assert len(read_result(desk / "tracks.json").tracks) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("av1_noise_middle.mp4", 3),
+        ("h264_1000tb_trunc50.mkv", 3),
+        ("noise_everywhere.MOV", 3),
+        ("random.mp4", 4),
+        ("zero_bytes.mp4", 4),
+        ("html_error_page.webm", 4),
+        ("png_named.mp4", 0),
+    ],
+)
+def test_a_damaged_video_of_the_wild_is_at_most_one_line(
+    segment: Vistool, shared_data: Path, desk: Path, name: str, code: int
+) -> None:
+    said = segment(shared_data / "videos" / "damaged" / name, "-q", "-o", desk / "tracks.jsonl")
+
+    assert (said.code, said.out) == (code, "")
+    assert said.err.count("error: ") == (code != 0)
+    assert len(said.err.splitlines()) == (3 if code else 0)
+    assert [path.name for path in desk.iterdir()] == ([] if code == 4 else ["tracks.jsonl"])
 
 
 def write_video(path: Path) -> Path:

@@ -80,3 +80,10 @@ def test_a_sigmoid_head_cannot_become_a_softmax_one() -> None:
 def test_another_family_is_refused(parent: Mask2FormerVis) -> None:
     with pytest.raises(WeightsError, match="belongs to `hitf`"):
         start(Preset(**asdict(SIZES)), as_checkpoint(parent, SIZES, "hitf"))
+
+
+def test_a_parent_of_another_size_is_refused_with_the_tensor(parent: Mask2FormerVis) -> None:
+    preset = Preset(**{**asdict(SIZES), "queries": 9})
+
+    with pytest.raises(WeightsError, match=r"decoder.query_feat.*\(4, 64\) instead of \(9, 64\)"):
+        start(preset, as_checkpoint(parent, SIZES, "mask2former-vis"))

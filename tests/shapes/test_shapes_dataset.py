@@ -13,7 +13,7 @@ import pytest
 from vistool import masks
 from vistool.errors import InputError, OutputExistsError, UsageError
 from vistool.shapes import make_split
-from vistool.shapes.dataset import SPLITS, Recipe, annotate
+from vistool.shapes.dataset import DATA_VERSION, SPLITS, Recipe, annotate
 from vistool.shapes.drawing import MIN_VISIBLE, pictures
 from vistool.shapes.outlines import CLASSES
 from vistool.shapes.statistics import Statistics, measure
@@ -145,7 +145,7 @@ def test_a_written_set_has_the_annotations_of_its_recipe(made: Path) -> None:
         "videos": 2,
         "seed": 3,
         "difficulty": 0.5,
-        "version": 1,
+        "version": DATA_VERSION,
     }
 
 

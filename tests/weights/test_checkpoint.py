@@ -123,7 +123,7 @@ def test_whoever_may_read_other_files_may_read_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [checkpoint.read, checkpoint.read_header], ids=["whole", "header"])
 class TestWhatIsNoCheckpoint:
     def test_an_absent_file(self, tmp_path: Path, read: type) -> None:
-        with pytest.raises(WeightsError, match="not found.*no such file"):
+        with pytest.raises(WeightsError, match=r"not found.*no such file"):
             read(tmp_path / "absent.safetensors")
 
     def test_a_folder(self, tmp_path: Path, read: type) -> None:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import MemoryLimitError, VistoolError
+from .inspect import inspect
 from .methods import methods, show_method
 from .render import render
 from .segment import segment
@@ -60,6 +61,7 @@ _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True}  # 
 app = typer.Typer(cls=_Commands, name="vistool", callback=_start, **_PLAIN)
 app.command()(segment)
 app.command()(render)
+app.command()(inspect)
 app.command()(train)
 
 _methods = typer.Typer(callback=methods, invoke_without_command=True, rich_markup_mode=None)

@@ -8,6 +8,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ..errors import InputError
@@ -16,15 +17,17 @@ from ..writers.publishing import write_errors
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an npz file by name; InputError when it is none."""
+    hint = "write it with numpy.savez(path, frames=…)"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, NpzFile):
+            raise InputError(f"not an npz file: `{path}` (a single array without a name)", hint=hint)
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError as error:
         raise InputError(f"cannot open arrays: `{path}` (no such file)", hint="check the path") from error
-    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:  # a lone .npy has no names
-        raise InputError(
-            f"not an npz file of plain arrays: `{path}` ({error})", hint="write it with numpy.savez(path, frames=…)"
-        ) from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"not an npz file of plain arrays: `{path}` ({error})", hint=hint) from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

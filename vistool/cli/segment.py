@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..weights.checkpoint import Checkpoint
 
 SCORE_FLOOR = 0.05  # a track may gain in later windows what it lacks in one, so the threshold comes last
-NAMED_PLACES = 3  # of damage, in its one line
+NAMED_PLACES = 3  # frames at which there is damage, in its one line
 
 
 def segment(
@@ -203,11 +203,13 @@ def _frames(video: VideoInfo, stride: int) -> int | None:
 
 def _check_damage(damage: Damage, source: str) -> None:
     """PartialFailure when part of the source could not be read: the outputs stand, and nobody takes them for whole."""
+    from .run_report import counted
+
     if damage.count:
-        places = ", ".join(map(str, dict.fromkeys(damage.positions[:NAMED_PLACES])))
-        more = ", …" if damage.count > NAMED_PLACES else ""
+        frames = list(dict.fromkeys(damage.positions))
+        named = [*map(str, frames[:NAMED_PLACES]), *(["…"] if len(frames) > NAMED_PLACES else [])]
+        told = f"{counted(damage.count, 'place')}, at frames {', '.join(named)}: {damage.messages[0]}"
         raise PartialFailure(
-            f"video is damaged: `{source}` ({damage.count} places skipped, at frames {places}{more}: "
-            f"{damage.messages[0]})",
+            f"video is damaged: `{source}` ({told})",
             hint="the outputs hold what could be read; `vistool inspect` tells more",
         )

@@ -92,6 +92,8 @@ class VideoFile:
     def _open(self) -> Decoding:
         path = self._path
         if path is None:
+            if sys.stdin.isatty():
+                raise DecodingError("it is a terminal")
             return Decoding(open_container(sys.stdin.buffer), reopen=None)
         if not path.is_file():  # a named pipe
             return Decoding(open_container(path), reopen=None)

@@ -65,9 +65,15 @@ class VideoWriter:
         self._start_s: float | None = None  # time of the first frame
         self._pending: VideoFrame | None = None  # the last frame, until its duration is known
         self._published = False
-        with self._write_errors():
-            self._container, self._stream = self._new_container()
-            self._audio = None if audio_from is None else self._open_audio(audio_from)
+        self._audio: AudioCopy | None = None
+        try:
+            with self._write_errors():
+                self._container, self._stream = self._new_container()
+                self._audio = None if audio_from is None else self._open_audio(audio_from)
+                self._container.start_encoding()
+        except VistoolError:
+            self._partial.unlink(missing_ok=True)
+            raise
 
     def write(self, image: NDArray[np.uint8], time_s: float) -> None:
         """Append an image (H, W, 3) RGB, shown at `time_s` of the source; not before the last one."""
@@ -136,6 +142,8 @@ class VideoWriter:
             audio = AudioCopy.open(source, self._container)
             self._container.start_encoding()
             return audio
+        except OSError:  # the output cannot be written, with sound or without
+            raise
         except (AudioError, av.FFmpegError) as error:
             warnings.warn(f"no sound in `{self._path.name}` ({error})", stacklevel=3)
             if audio is not None:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ...errors import WeightsError
 from ...weights.checkpoint import Checkpoint
+from ...weights.fitting import check_fit
+from .network import Ifr
 from .presets import Preset
 
 CLASS_HEAD = "decoder.heads.class_embed."
+OWN = ("decoder.clip_updates.", "decoder.rho", "decoder.group_embed")
+"""What IFR adds to Mask2Former, by the beginning of the names."""
 
 
 def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
@@ -27,8 +32,24 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
             hint="start `ifr` from an ifr or a mask2former-vis checkpoint",
         )
     tensors = dict(parent.tensors)
+    with torch.device("meta"):
+        expected = Ifr(preset).state_dict()
+    if parent.info.method != "ifr":
+        expected = _without(expected, OWN)
     if parent.info.sizes["num_classes"] != preset.num_classes:
-        return {name: tensor for name, tensor in tensors.items() if not name.startswith(CLASS_HEAD)}
+        expected, tensors = _without(expected, CLASS_HEAD), _without(tensors, CLASS_HEAD)
+    else:
+        tensors = _with_head(tensors, parent, preset)
+    check_fit(expected, tensors, name=parent.name)
+    return tensors
+
+
+def _without(tensors: Mapping[str, Tensor], beginnings: str | tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(beginnings)}
+
+
+def _with_head(tensors: dict[str, Tensor], parent: Checkpoint, preset: Preset) -> dict[str, Tensor]:
+    """The class head in the form that the preset asks for (A12)."""
     softmax = parent.info.sizes.get("class_head", "softmax") == "softmax"
     if softmax and preset.class_head == "sigmoid":
         return with_sigmoid_head(tensors)
