@@ -1,12 +1,12 @@
 """Every expected failure. The command line prints `error: message`, a blank line and `hint: …`, and exits with the code.
 
-    VistoolError          1   whatever has no closer name
-    ├── UsageError        2   options that do not go together, unknown names
-    ├── PartialFailure    3   finished, but some inputs or frames failed
-    ├── InputError        4   input missing or undecodable
-    ├── WeightsError      5   weights missing, damaged, offline, or licence not accepted
-    ├── MemoryLimitError  6   out of memory
-    └── OutputExistsError 7   the output is there already
+VistoolError          1   whatever has no closer name
+├── UsageError        2   options that do not go together, unknown names
+├── PartialFailure    3   finished, but some inputs or frames failed
+├── InputError        4   input missing or undecodable
+├── WeightsError      5   weights missing, damaged, offline, or licence not accepted
+├── MemoryLimitError  6   out of memory
+└── OutputExistsError 7   the output is there already
 """
 
 from __future__ import annotations

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
+import numpy as np
 import pytest
 from toy_films import make_film, picture, steady
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from vistool import masks
 from vistool.cli.inspect import inspect
 from vistool.errors import InputError
+from vistool.types import Category, Track, VideoInfo, VideoPrediction
 from vistool.video.facts import inspect_video
+from vistool.writers import open_writer
 
 ONE = 1 << 16
 
@@ -99,7 +103,33 @@ def test_programs_get_all_facts_as_json(tmp_path: Path) -> None:
     assert facts["damage"] == {"count": 0, "positions": [], "messages": []}
 
 
-def test_a_result_tells_its_tracks(tmp_path: Path) -> None:
-    result = tmp_path / "result.jsonl"
-    header = {"type": "header", "info": {"tool": "vistool", "method": "ifr"}}
-    ...
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    """Two tracks of one class over three frames, as `segment` writes them."""
+    square = masks.encode(np.ones((4, 5), np.bool_))
+    tracks = tuple(Track(number, 0, 0.9, {0: square, 2: square}) for number in (1, 2))
+    video = VideoInfo("clip.mp4", (4, 5), Fraction(6), 3)
+    prediction = VideoPrediction(
+        video, (Category(3, "cat"),), tracks, {index: index / 6 for index in range(3)}, {"method": "ifr"}
+    )
+    writer = open_writer(
+        tmp_path / "result.json", categories=prediction.categories, video=video, facts=prediction.facts
+    )
+    writer.finish(prediction)
+    writer.close()
+    return tmp_path / "result.json"
+
+
+def test_a_result_tells_its_tracks(result: Path) -> None:
+    facts = json.loads(run(result, "--json").stdout)
+
+    assert (facts["video"], facts["width"], facts["height"], facts["frames"]) == ("clip.mp4", 5, 4, 3)
+    assert (facts["tracks"], facts["masks"], facts["tracks_by_category"]) == (2, 4, {"cat": 2})
+    assert facts["method"] == "ifr"
+    assert run(result).stdout.splitlines()[0].split() == ["video", "clip.mp4"]
+
+
+def test_a_json_file_that_is_no_result_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+
+    assert isinstance(run(tmp_path / "other.json").exception, InputError)

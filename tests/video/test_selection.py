@@ -89,7 +89,7 @@ def test_a_start_after_the_last_frame_is_an_input_error_that_says_where_it_ends(
 
 
 def test_a_range_of_mixed_units_without_a_frame_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="from 10f to 0.1"):
+    with pytest.raises(InputError, match=r"from 10f to 0\.1"):
         indices("10f", "0.1", 1)
 
 

@@ -22,7 +22,13 @@ READABLE = {
     for entry in ENTRIES
     if entry.get("frames_decoded_skipping_bad_packets") or entry.get("frames_decoded")
 }
-UNREADABLE = ["broken.mp4", "claims_12336x12336.webm", "invalid_bitstream.webm", "not_a_video.mp4", "novideo_stream.mkv"]
+UNREADABLE = [
+    "broken.mp4",
+    "claims_12336x12336.webm",
+    "invalid_bitstream.webm",
+    "not_a_video.mp4",
+    "novideo_stream.mkv",
+]
 SIDEWAYS = {
     "rot90.mov",
     "hevc_hdr_rotated.mp4",
@@ -69,7 +75,7 @@ def test_all_frames_are_found_whatever_the_header_says(name: str, facts: Mapping
     assert bool(facts[name].damage.count) == (name == "corrupted_stream.mp4")
 
 
-@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("name", sorted(READABLE.keys() - {"corrupted_stream.mp4"}))
 def test_facts_agree_with_an_independent_reading(name: str, facts: Mapping[str, VideoFacts]) -> None:
     found, entry = facts[name], READABLE[name]
     width, height = entry["width"], entry["height"]

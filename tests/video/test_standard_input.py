@@ -60,7 +60,8 @@ def test_a_stream_is_read_from_standard_input(
 def test_a_file_with_its_index_at_the_end_is_an_input_error_that_says_what_to_send(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    feed(monkeypatch, make_film(tmp_path / "film.mp4", steady(60)).read_bytes())
+    film = make_film(tmp_path / "film.mov", steady(60), codec="rawvideo", pixel_format="yuv420p")
+    feed(monkeypatch, film.read_bytes())
 
     with pytest.raises(InputError, match="standard input") as caught:
         open_video("-")

@@ -24,7 +24,7 @@ def inspect(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Video, folder of images, quoted glob, -, or a result.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell the facts of a video, which is read to its end, or of a result file."""
+    """Tell the facts of a video or of a result. A video is read to its end."""
     if path.lower().endswith(RESULT_SUFFIXES) and not Path(path).is_dir():
         from ..writers.reading import read_result
 

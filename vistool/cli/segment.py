@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import PartialFailure, UsageError
+from ..errors import UsageError
 from . import options
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def segment(
             typer.echo(outcome.as_json())
         elif not quiet:
             typer.echo(outcome.as_line(), err=True)
-        _check_damage(video.damage, source)
+        _warn_of_damage(video.damage, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +201,12 @@ def _frames(video: VideoInfo, stride: int) -> int | None:
     return None if video.frame_count is None else -(-video.frame_count // stride)
 
 
-def _check_damage(damage: Damage, source: str) -> None:
-    """PartialFailure when part of the source could not be read: the outputs stand, and nobody takes them for whole."""
+def _warn_of_damage(damage: Damage, source: str) -> None:
+    """What could not be read, on stderr. What could be read is done, so it is no failure."""
     from .run_report import counted
 
     if damage.count:
         frames = list(dict.fromkeys(damage.positions))
         named = [*map(str, frames[:NAMED_PLACES]), *(["…"] if len(frames) > NAMED_PLACES else [])]
-        told = f"{counted(damage.count, 'place')}, at frames {', '.join(named)}: {damage.messages[0]}"
-        raise PartialFailure(
-            f"video is damaged: `{source}` ({told})",
-            hint="the outputs hold what could be read; `vistool inspect` tells more",
-        )
+        told = f"{counted(damage.count, 'place')} skipped, at frames {', '.join(named)}: {damage.messages[0]}"
+        typer.echo(f"warning: video is damaged: `{source}` ({told})", err=True)
