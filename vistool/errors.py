@@ -1,8 +1,7 @@
-"""Every expected failure. The command line prints `error: message`, a blank line and `hint: …`, and exits with the code.
+"""Every expected failure. The command line prints `error: …`, a blank line and `hint: …`, and exits with the code.
 
 VistoolError          1   whatever has no closer name
 ├── UsageError        2   options that do not go together, unknown names
-├── PartialFailure    3   finished, but some inputs or frames failed
 ├── InputError        4   input missing or undecodable
 ├── WeightsError      5   weights missing, damaged, offline, or licence not accepted
 ├── MemoryLimitError  6   out of memory
@@ -29,12 +28,6 @@ class UsageError(VistoolError):
     """Options that contradict each other, or a name that is not in its table."""
 
     exit_code = 2
-
-
-class PartialFailure(VistoolError):
-    """The work is done and the outputs stand, but part of the input could not be used."""
-
-    exit_code = 3
 
 
 class InputError(VistoolError):

@@ -15,7 +15,6 @@ from vistool.errors import (
     InputError,
     MemoryLimitError,
     OutputExistsError,
-    PartialFailure,
     UsageError,
     VistoolError,
     WeightsError,
@@ -42,7 +41,6 @@ def segment(vistool: Vistool, video: Path, weights: Path, desk: Path) -> Vistool
     [
         (VistoolError, 1),
         (UsageError, 2),
-        (PartialFailure, 3),
         (InputError, 4),
         (WeightsError, 5),
         (MemoryLimitError, 6),

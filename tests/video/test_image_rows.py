@@ -100,11 +100,21 @@ def test_a_broken_image_leaves_its_place_empty_and_is_counted(folder: Path) -> N
     assert "shot3.jpg" in source.damage.messages[0]
 
 
-def test_a_truncated_png_is_not_taken_for_whole(folder: Path) -> None:
-    (folder / "shot2.png").write_bytes((folder / "shot2.png").read_bytes()[:60])
+@pytest.mark.parametrize("name", ["shot2.png", "shot3.jpg"])
+def test_a_truncated_image_is_not_taken_for_whole(name: str, folder: Path) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) * 9 // 10])
 
     with open_video(folder) as source:
-        assert 2 not in [frame.index for frame in source]
+        frames = list(source)
+
+    assert len(frames) == 11
+    assert source.damage.count == 1
+
+
+def test_a_name_that_no_system_takes_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name too long"):
+        open_video(tmp_path / ("x" * 300))
 
 
 def test_images_that_are_all_broken_are_an_input_error(tmp_path: Path) -> None:

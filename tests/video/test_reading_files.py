@@ -191,6 +191,14 @@ def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
         open_video(tmp_path / "missing.mp4")
 
 
+def test_a_damaged_file_that_goes_away_while_it_is_read_is_an_input_error(tmp_path: Path) -> None:
+    film = noisy(make_film(tmp_path / "film.ts", steady(100), options={"g": "10"}), tmp_path / "broken.ts")
+
+    with open_video(film) as source, pytest.raises(InputError, match="No such file"):
+        for _ in source:
+            film.unlink(missing_ok=True)
+
+
 def test_a_picture_size_that_no_memory_holds_is_refused_before_it_is_decoded(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,10 +74,9 @@ def _damage(facts: VideoFacts) -> str:
     damage = facts.damage
     if not damage.count:
         return "none"
-    places = [
-        f"frame {position} {message}" for position, message in zip(damage.positions, damage.messages, strict=True)
-    ]
-    more = ["…"] if damage.count > LISTED_PLACES else []
+    told = zip(damage.positions, damage.messages, strict=True)
+    places = list(dict.fromkeys(f"frame {position} {message}" for position, message in told))
+    more = ["…"] if len(places) > LISTED_PLACES else []
     return f"{damage.count} places: {'; '.join([*places[:LISTED_PLACES], *more])}"
 
 

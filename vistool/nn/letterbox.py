@@ -44,6 +44,8 @@ class Letterbox:
         Upsampled to the padded input, cropped, upsampled to the source, then logit > 0: the published order. Works on
         transposed planes, so that the result lies column by column as run lengths want it.
         """
+        if not len(mask_logits):  # which interpolation refuses
+            return mask_logits.new_zeros((0, *self.source_hw), dtype=torch.bool)
         logits = mask_logits.float().transpose(1, 2)[None]  # (1, N, w, h)
         logits = F.interpolate(logits, size=self.padded_hw[::-1], mode="bilinear", align_corners=False)
         logits = logits[..., : self.inner_hw[1], : self.inner_hw[0]]

@@ -29,10 +29,6 @@ class DamageLog:
         if len(self._places) < _KEPT:
             self._places.append((position, message))
 
-    def clear(self) -> None:
-        self._count = 0
-        self._places.clear()
-
     @property
     def so_far(self) -> Damage:
         return Damage(

@@ -45,9 +45,9 @@ class _DamageSeen(Exception):
 class Decoding:
     """The first moving video stream of a file.
 
-    Sound files are decoded on all cores. At the first sign of damage the file is opened again and decoded on one
-    thread from the beginning to where it was: several threads lose whole pictures beside a broken one, and conceal
-    differently each time. What cannot be opened again (`reopen` is None) and what is short goes on one thread at once.
+    A file in good order is decoded on all cores. At the first sign of damage it is opened again and decoded on one
+    thread, from the beginning: several threads lose whole pictures beside a broken one, and conceal differently each
+    time. What cannot be opened again (`reopen` is None) is decoded on one thread at once.
     """
 
     def __init__(self, container: InputContainer, reopen: Callable[[], InputContainer] | None) -> None:
@@ -55,14 +55,14 @@ class Decoding:
         self.damage = DamageLog()
         self._begin(container)
         stamps = self._probe()
-        self._short = len(self._ahead) < _PROBED_PACKETS
         self.frame_rate = nominal_rate(self.stream.average_rate, stamps)
         self._clock = Clock(self.frame_rate)
         self.first_stamp: Fraction | None = None  # seconds on the file's own clock; known once a picture is out
 
     def __iter__(self) -> Iterator[Decoded]:
         count = 0
-        for count, frame in enumerate(self._frames(), start=1):  # noqa: B007
+        for frame in self._frames():
+            count += 1
             stamp = None if frame.pts is None else frame.pts * self._tick
             if self.first_stamp is None:
                 self.first_stamp = stamp or Fraction(0)
@@ -78,16 +78,18 @@ class Decoding:
         self.stream = _moving_stream(container)
         self._tick = self.stream.time_base or Fraction(1)  # seconds
         self._ahead: deque[av.Packet[VideoStream]] = deque()  # read, to be decoded
-        self._end = Fraction(0)  # seconds on the file's own clock, of what was read of its sound and pictures
+        self._end = Fraction(0)  # of what was read, on the file's own clock, in seconds
+        self._index = 0  # of the picture that comes next
         context = self.stream.codec_context
         if context.width * context.height > MAX_PIXELS:
             raise DecodingError(f"it claims {context.width} x {context.height} pixels")
-        context.options = {"max_pixels": str(MAX_PIXELS)}
 
-    def _set_threads(self, count: int) -> None:
-        """`count` threads, 0 for one a core."""
-        self.stream.thread_type = "NONE" if count == 1 else "AUTO"
-        self.stream.codec_context.thread_count = count
+    def _set_up_decoder(self, *, threads: int, conceal: bool) -> None:
+        """`threads` is 0 for one a core; without `conceal`, a picture with an error in it is an error."""
+        context = self.stream.codec_context
+        context.thread_type = "NONE" if threads == 1 else "AUTO"
+        context.thread_count = threads
+        context.options = {"max_pixels": str(MAX_PIXELS)} | ({} if conceal else {"err_detect": "explode"})
 
     def _probe(self) -> list[Fraction]:
         """Presentation stamps of the first packets, in seconds; the packets are kept for decoding."""
@@ -97,7 +99,7 @@ class Decoding:
 
     def _frames(self) -> Iterator[VideoFrame]:
         given = 0
-        if self._reopen is not None and not self._short:
+        if self._reopen is not None:
             try:
                 for frame in self._while_whole():
                     yield frame
@@ -110,7 +112,7 @@ class Decoding:
 
     def _while_whole(self) -> Iterator[VideoFrame]:
         """Pictures as long as nothing is wrong; _DamageSeen at the first sign."""
-        self._set_threads(0)
+        self._set_up_decoder(threads=0, conceal=False)
         newest_in = newest_out = None  # presentation stamps: what went in must come out
         try:
             for packet in self._packets():
@@ -130,8 +132,7 @@ class Decoding:
 
     def _past_damage(self) -> Iterator[VideoFrame]:
         """Every picture that one thread can decode; what cannot be is counted at the picture that comes next."""
-        self._set_threads(1)
-        self._index = 0
+        self._set_up_decoder(threads=1, conceal=True)
         for packet in self._packets_past_damage():
             try:
                 frames = self.stream.decode(packet)
@@ -171,7 +172,7 @@ class Decoding:
         for packet in self.container.demux():
             if not packet.size:
                 continue
-            if packet.stream.type in ("video", "audio") and packet.pts is not None:
+            if packet.pts is not None:
                 self._end = max(self._end, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base or 0))
             if packet.stream.index == self.stream.index:
                 yield cast("av.Packet[VideoStream]", packet)

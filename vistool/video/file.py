@@ -6,12 +6,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 from typing import IO, cast
 
 import av
-import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -26,6 +24,7 @@ from .upright import Orientation, to_rgb
 
 _RE_WRAP = "check that it plays; `ffmpeg -i INPUT -c copy OUTPUT.mkv` repairs some files"
 _STREAMABLE = "a pipe cannot be rewound: send MPEG-TS, Matroska or fragmented MP4, or name the file instead of `-`"
+_ERRORS = (DecodingError, OSError, av.FFmpegError)
 _LOCAL_ONLY = {"protocol_whitelist": "file"}  # a playlist must not make the reader go to the network
 
 
@@ -40,12 +39,9 @@ class VideoPicture:
     def rgb(self) -> NDArray[np.uint8]:
         """(H, W, 3), upright, at the size of the first picture."""
         try:
-            image = to_rgb(self.frame)
+            return self.orientation.apply(to_rgb(self.frame, self.stored_hw))
         except (av.FFmpegError, ValueError) as error:  # a pixel format that FFmpeg cannot convert
             raise UnreadablePictureError(f"no RGB from {self.frame.format.name}: {error}") from error
-        if image.shape[:2] != self.stored_hw:
-            image = np.asarray(cv2.resize(image, self.stored_hw[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-        return self.orientation.apply(image)
 
 
 class VideoFile:
@@ -61,7 +57,7 @@ class VideoFile:
             self.decoding = self._open()
             self._pictures = iter(self.decoding)
             self._first = self._decode_first()
-        except (DecodingError, OSError, av.FFmpegError) as error:
+        except _ERRORS as error:
             raise self._failure(error) from error
         frame = self._first.frame
         self._stored_hw = frame.height, frame.width
@@ -84,7 +80,11 @@ class VideoFile:
 
     def decoded(self) -> Iterator[Decoded]:
         """All pictures as they were decoded; instead of iterating, not beside it."""
-        return chain([self._first], self._pictures)
+        try:
+            yield self._first
+            yield from self._pictures
+        except _ERRORS as error:  # the file has gone
+            raise self._failure(error) from error
 
     def close(self) -> None:
         self.decoding.close()

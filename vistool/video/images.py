@@ -30,6 +30,14 @@ def find_images(source: str | Path) -> list[Path] | None:
 
     InputError when nothing is there, or nothing that is an image.
     """
+    try:
+        images = _find(source)
+    except OSError as error:
+        raise InputError(f"cannot read: `{source}` ({error.strerror})", hint="check the path") from error
+    return None if images is None else sorted(images, key=natural_order)
+
+
+def _find(source: str | Path) -> list[Path] | None:
     path = Path(source)
     if path.is_dir():
         images = [entry for entry in path.iterdir() if _is_image(entry) and not entry.name.startswith(".")]
@@ -38,7 +46,7 @@ def find_images(source: str | Path) -> list[Path] | None:
                 f"no images in folder: `{path}` (none of its files ends in {', '.join(sorted(SUFFIXES))})",
                 hint="name a folder that holds the pictures themselves, or a video file",
             )
-        return sorted(images, key=natural_order)
+        return images
     if path.exists():
         return [path] if _is_image(path) else None
     if not glob.has_magic(str(source)):
@@ -47,7 +55,7 @@ def find_images(source: str | Path) -> list[Path] | None:
     images = [match for match in map(Path, matches) if _is_image(match)]
     if not images:
         raise InputError(f"no image matches: `{source}`", hint="put the pattern in quotes, and check where it starts")
-    return sorted(images, key=natural_order)
+    return images
 
 
 def natural_order(path: Path) -> list[tuple[str, int]]:
@@ -123,6 +131,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     transparent lies over black. UnreadablePictureError where it cannot be had."""
     try:
         content = np.fromfile(path, np.uint8)
+        if _ends_early(content):
+            raise UnreadablePictureError(f"`{path.name}` ends early")
         transparent = None if path.suffix.lower() in _OPAQUE else _decode_transparent(content)
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if transparent is None else transparent
     except OSError as error:
@@ -141,3 +151,10 @@ def _decode_transparent(content: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         return None
     eight_bits = stored // 257 if stored.dtype == np.uint16 else stored
     return over_black(np.asarray(eight_bits, np.uint8))
+
+
+def _ends_early(content: NDArray[np.uint8]) -> bool:
+    """Whether this is a JPEG cut off within its last picture, which would be decoded with the rest in grey."""
+    data = content.tobytes()
+    start_of_scan, end_of_image = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    return data.startswith(b"\xff\xd8") and end_of_image < start_of_scan

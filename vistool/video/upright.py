@@ -48,16 +48,17 @@ class Orientation:
         return np.ascontiguousarray(np.rot90(image, self.rotation // 90))
 
 
-def to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Any decoded picture → (H, W, 3) RGB, as stored; what is transparent lies over black."""
+def to_rgb(frame: VideoFrame, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Any decoded picture → (H, W, 3) RGB of the given size, as stored; what is transparent lies over black."""
     if not any(component.is_alpha for component in frame.format.components):
-        return _converted(frame, "rgb24")
-    return over_black(_converted(frame, "rgba"))
+        return _converted(frame, "rgb24", size_hw)
+    return over_black(_converted(frame, "rgba", size_hw))
 
 
-def _converted(frame: VideoFrame, pixel_format: str) -> NDArray[np.uint8]:
+def _converted(frame: VideoFrame, pixel_format: str, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
     # One thread: starting more takes longer than the conversion itself, above all where the cores are busy.
-    return np.asarray(frame.reformat(format=pixel_format, threads=1).to_ndarray(), np.uint8)
+    height, width = size_hw
+    return np.asarray(frame.reformat(width, height, pixel_format, threads=1).to_ndarray(), np.uint8)
 
 
 def over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

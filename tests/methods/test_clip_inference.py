@@ -1,0 +1,69 @@
+"""From evidence to tracks, whatever the network is."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vistool import masks
+from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, kept_slots
+from vistool.methods.published_info import describe
+from vistool.nn.letterbox import Letterbox
+from vistool.nn.presets import Mask2FormerSizes
+from vistool.types import Frame, RunOptions, VideoInfo
+
+INFO = describe("ifr", Mask2FormerSizes(backbone="resnet-tiny", num_classes=2, queries=3), {})
+VIDEO = VideoInfo("film", (64, 96), Fraction(25), None)
+FRAMES = [Frame(index, index / 25, np.zeros((64, 96, 3), np.uint8)) for index in (10, 15, 20)]
+
+
+def segmenter(probs: list[list[float]], seen: list[list[bool]], **options: float) -> ClipSegmenter:
+    """Slot q of class probabilities `probs[q]` covers the left half of frame t where `seen[q][t]`."""
+    box = Letterbox.fit((64, 96), short_side=64)
+    logits = torch.full((len(probs), len(FRAMES), 16, 24), -1.0)
+    for slot, frames in enumerate(seen):
+        logits[slot, torch.tensor(frames), :, :12] = 1.0
+
+    def predict(images: Tensor) -> ClipEvidence:
+        assert images.shape == (len(FRAMES), 64, 96, 3)
+        return ClipEvidence(torch.tensor(probs), logits, box)
+
+    return ClipSegmenter(predict, INFO, RunOptions(**options))  # type: ignore[arg-type]
+
+
+def test_a_track_has_a_mask_where_its_slot_is_seen_and_counts_source_frames() -> None:
+    tracks = segmenter([[0.1, 0.9], [0.8, 0.1]], [[True, False, True], [True] * 3]).segment(VIDEO, FRAMES)
+
+    assert [(track.id, track.label, sorted(track.masks)) for track in tracks] == [
+        (0, 1, [10, 20]),
+        (1, 0, [10, 15, 20]),
+    ]
+    assert masks.box_xywh(tracks[0].masks[10]) == (0, 0, 48, 64)
+
+
+def test_a_frame_on_which_nothing_is_seen_is_no_failure() -> None:
+    tracks = segmenter([[0.9, 0.1]], [[True, False, True]]).segment(VIDEO, FRAMES)
+
+    assert [sorted(track.masks) for track in tracks] == [[10, 20]]
+
+
+def test_slots_that_are_empty_or_unlikely_are_no_candidates() -> None:
+    probs = [[0.9, 0.0], [0.04, 0.03], [0.5, 0.2]]
+    tracks = segmenter(probs, [[False] * 3, [True] * 3, [True] * 3]).segment(VIDEO, FRAMES)
+
+    assert [track.id for track in tracks] == [2]
+
+
+def test_no_candidate_at_all_gives_no_track() -> None:
+    assert segmenter([[0.01, 0.0]], [[True] * 3]).segment(VIDEO, FRAMES) == ()
+
+
+def test_slots_are_kept_best_first_and_no_more_than_asked_for() -> None:
+    probs = torch.tensor([[0.2, 0.1], [0.9, 0.1], [0.1, 0.5], [0.3, 0.6]])
+
+    assert kept_slots(probs, 0.15, 10).tolist() == [1, 3, 2, 0]
+    assert kept_slots(probs, 0.15, 2).tolist() == [1, 3]
+    assert kept_slots(probs, 0.55, 10).tolist() == [1, 3]

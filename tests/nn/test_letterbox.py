@@ -1,0 +1,64 @@
+"""Sizes there and back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vistool.nn.letterbox import Letterbox
+
+SIDES = st.integers(1, 3000)
+
+
+@given(SIDES, SIDES, st.integers(16, 800))
+@settings(deadline=None)
+def test_the_fit_keeps_the_shape_within_a_pixel_and_the_padding_below_a_stride(h: int, w: int, short: int) -> None:
+    box = Letterbox.fit((h, w), short_side=short)
+
+    scale = min(short / min(h, w), 1333 / max(h, w))
+    assert abs(box.inner_hw[0] - h * scale) <= 1
+    assert abs(box.inner_hw[1] - w * scale) <= 1
+    assert all(0 <= padded - inner < 32 for padded, inner in zip(box.padded_hw, box.inner_hw, strict=True))
+    assert all(padded % 32 == 0 for padded in box.padded_hw)
+
+
+@pytest.mark.parametrize("source_hw", [(96, 160), (121, 161), (50, 400), (33, 35)])
+def test_undo_is_upsample_crop_upsample_threshold(source_hw: tuple[int, int]) -> None:
+    box = Letterbox.fit(source_hw, short_side=64)
+    logits = torch.randn(3, box.padded_hw[0] // 4, box.padded_hw[1] // 4)
+
+    masks = box.undo(logits)
+
+    full = F.interpolate(logits[None], size=box.padded_hw, mode="bilinear", align_corners=False)
+    cropped = full[..., : box.inner_hw[0], : box.inner_hw[1]]
+    plain = F.interpolate(cropped, size=source_hw, mode="bilinear", align_corners=False)[0] > 0
+    assert (masks != plain).float().mean() < 1e-3  # the order of the two axes moves a logit by an ulp
+    assert masks.shape == (3, *source_hw)
+
+
+@pytest.mark.parametrize("source_hw", [(96, 160), (270, 480)])
+def test_a_large_mask_comes_back_where_it_was(source_hw: tuple[int, int]) -> None:
+    box = Letterbox.fit(source_hw, short_side=96)
+    height, width = source_hw
+    image = torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    image[:, height // 4 : height // 2, width // 4 : width // 2] = 255
+
+    seen = box.apply(image, torch.full((3,), 127.5), torch.ones(3))[:, 0]
+    small = F.interpolate(
+        F.pad(seen, (0, box.padded_hw[1] - box.inner_hw[1], 0, box.padded_hw[0] - box.inner_hw[0]), value=-127.5)[None],
+        scale_factor=0.25,
+        mode="area",
+    )[0]
+    back = box.undo(small)[0]
+
+    truth = image[0, ..., 0] > 0
+    assert (back & truth).sum() / (back | truth).sum() > 0.85
+
+
+def test_no_mask_gives_no_mask() -> None:
+    box = Letterbox.fit((50, 70), short_side=32)
+
+    assert box.undo(torch.zeros(0, 8, 12)).shape == (0, 50, 70)
