@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -85,6 +86,7 @@ app.add_typer(_shapes, name="shapes")
 def main() -> None:
     """Run the command of `sys.argv` and exit; every failure is one line, a hint, and the code of its kind."""
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _one_line_warning
     try:
         app(prog_name="vistool")
     except VistoolError as error:
@@ -102,6 +104,11 @@ def main() -> None:
             ),
             error,
         )
+
+
+def _one_line_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning without the place in the code that it came from."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _fail(failure: VistoolError, cause: BaseException) -> NoReturn:
