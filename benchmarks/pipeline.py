@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import numpy as np
 from block import print_block
 
 import vistool
+from vistool.shapes.dataset import SPLITS
 from vistool.shapes.drawing import pictures
-from vistool.shapes.scene import Setting, compose
+from vistool.shapes.scene import compose
 from vistool.video.writing import VideoWriter
 
 RATE = Fraction(25)
@@ -69,9 +71,7 @@ def make_film(path: Path, frames: int) -> None:
     written = 0
     while written < frames:
         rng = np.random.default_rng([7, written % (5 * SCENE_FRAMES)])
-        setting = Setting(
-            size_hw=SIZE_HW, frames=SCENE_FRAMES, objects=(4, 6), linger=0.16, repeat_class=0.3, difficulty=0.5
-        )
+        setting = replace(SPLITS["shapes-val"].setting, size_hw=SIZE_HW, frames=SCENE_FRAMES, objects=(4, 6))
         for image in pictures(compose(rng, setting), rng):
             if written < frames:
                 writer.write(image, float(written / RATE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -41,14 +42,36 @@ class Letterbox:
     def undo(self, mask_logits: Tensor) -> Tensor:
         """mask_logits (N, h, w) that cover `padded_hw` → bool (N, *source_hw).
 
-        Upsampled to the padded input, cropped, upsampled to the source, then logit > 0: the published order. Works on
-        transposed planes, so that the result lies column by column as run lengths want it.
+        Upsampled to the padded input, cropped, upsampled to the source, then logit > 0: the published order. Bilinear
+        resizing is a product with one matrix a side, and both steps together are one product; a pixel can be positive
+        only where a positive logit has a share in it, so only those rows and columns are computed. The result lies
+        column by column, as run lengths want it.
         """
-        if not len(mask_logits):  # which interpolation refuses
-            return mask_logits.new_zeros((0, *self.source_hw), dtype=torch.bool)
-        logits = mask_logits.float().transpose(1, 2)[None]  # (1, N, w, h)
-        logits = F.interpolate(logits, size=self.padded_hw[::-1], mode="bilinear", align_corners=False)
-        logits = logits[..., : self.inner_hw[1], : self.inner_hw[0]]
-        if self.inner_hw != self.source_hw:
-            logits = F.interpolate(logits, size=self.source_hw[::-1], mode="bilinear", align_corners=False)
-        return torch.gt(logits[0], 0).transpose(1, 2)
+        height, width = self.source_hw
+        masks = mask_logits.new_zeros((len(mask_logits), width, height), dtype=torch.bool)
+        h, w = mask_logits.shape[1:]
+        device = mask_logits.device
+        rows = _resizing(h, self.padded_hw[0], self.inner_hw[0], height, device)  # (H, h)
+        columns = _resizing(w, self.padded_hw[1], self.inner_hw[1], width, device)  # (W, w)
+        for mask, logits in zip(masks, mask_logits.float(), strict=True):
+            positive = logits > 0
+            top, bottom = _reach(rows, positive.any(1))
+            left, right = _reach(columns, positive.any(0))
+            part = columns[left:right] @ logits.T @ rows[top:bottom].T
+            torch.gt(part, 0, out=mask[left:right, top:bottom])
+        return masks.transpose(1, 2)
+
+
+@lru_cache(maxsize=16)
+def _resizing(cells: int, padded: int, inner: int, source: int, device: torch.device) -> Tensor:
+    """The matrix from a line of logits to a line of source pixels, (source, cells)."""
+    line = torch.eye(cells, device=device)[None]
+    line = F.interpolate(line, size=padded, mode="linear", align_corners=False)[..., :inner]
+    line = F.interpolate(line, size=source, mode="linear", align_corners=False)
+    return line[0].T.contiguous()
+
+
+def _reach(resizing: Tensor, positive: Tensor) -> tuple[int, int]:
+    """First and one past the last source pixel in which a positive cell has a share; (0, 0) without one."""
+    touched = (resizing @ positive.float()).nonzero()
+    return (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 0)
