@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    := out
 
-.PHONY: demo test lint types check bench clean help
+.PHONY: demo test lint types check explore bench clean help
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -38,6 +38,9 @@ types: $(VENV)/dev ## mypy --strict on the package
 
 check: $(VENV)/dev ## pytest
 	$(BIN)/python -m pytest -q
+
+explore: $(VENV)/dev ## property tests on new random cases, a thousand each where cheap
+	$(BIN)/python -m pytest -q --hypothesis-profile explore $$(grep -rl '^@given' tests)
 
 bench: $(VENV)/dev ## print the speed and memory tables (benchmarks/README.md)
 	$(BIN)/python benchmarks/pipeline.py

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("VISTOOL_DEBUG", "1")
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile("same")  # a test run depends on the code alone; `make explore` looks for new cases
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vistool.nn.letterbox import Letterbox
@@ -14,7 +14,6 @@ SIDES = st.integers(1, 3000)
 
 
 @given(SIDES, SIDES, st.integers(16, 800))
-@settings(deadline=None)
 def test_the_fit_keeps_the_shape_within_a_pixel_and_the_padding_below_a_stride(h: int, w: int, short: int) -> None:
     box = Letterbox.fit((h, w), short_side=short)
 
