@@ -58,7 +58,7 @@ def test_run_lengths_and_json_lead_back_to_the_same_mask(mask: Dense) -> None:
     assert rle.from_json({"size": list(one.size_hw), "counts": list(rle.to_counts(one))}, one.size_hw) == one
 
 
-@given(st.lists(st.integers(1, 2**26), min_size=1, max_size=30))
+@given(st.lists(st.integers(1, 2**24 - 1), min_size=1, max_size=30))  # with longer runs theirs writes past its buffer
 def test_long_runs_are_spelt_as_the_coco_library_spells_them(runs: list[int]) -> None:
     height = sum(runs)
     theirs = coco.frPyObjects({"size": [height, 1], "counts": runs}, height, 1)
