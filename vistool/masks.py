@@ -35,6 +35,16 @@ def encode_stack(masks: NDArray[np.bool_]) -> tuple[Rle, ...]:
     return tuple(_from_coco(row) for row in coco.encode(columns_first))
 
 
+def encode_columns(columns: NDArray[np.bool_], corner_yx: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
+    """Rle of a mask that is empty outside a rectangle; columns bool (w, h), column by column, its first pixel given."""
+    top, left = corner_yx
+    width, height = columns.shape
+    padded = np.zeros((width, height + 2), np.bool_)
+    padded[:, 1:-1] = columns
+    column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), height + 1)
+    return _from_changes((left + column) * size_hw[0] + top + row, size_hw)
+
+
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """Rle → bool (H, W), a new array in row order."""
     runs = _parse(rle.counts)
@@ -223,7 +233,9 @@ def _from_changes(changes: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
     end = size_hw[0] * size_hw[1]
     positions, times = np.unique(changes, return_counts=True)
     kept = positions[(times % 2 == 1) & (positions < end)]
-    return Rle(size_hw, _spell(np.diff(kept, prepend=0, append=end)))
+    bounds = np.zeros(len(kept) + 2, np.int64)
+    bounds[1:-1], bounds[-1] = kept, end
+    return Rle(size_hw, _spell(bounds[1:] - bounds[:-1]))
 
 
 def _parse(text: bytes) -> NDArray[np.int64]:
@@ -248,11 +260,13 @@ def _spell(runs: NDArray[np.int64]) -> bytes:
     """Run lengths → compressed string, the inverse of `_parse`."""
     values = runs.copy()
     values[3:] -= runs[1:-2]
-    shifts = _GROUP_BITS * np.arange(_MAX_GROUPS)
+    bits = int(np.abs(values).max()).bit_length() + 1  # and the sign
+    shifts = _GROUP_BITS * np.arange(-(-bits // _GROUP_BITS))
     groups = values[:, None] >> shifts  # what is left before each group is written
     rest = groups >> _GROUP_BITS
     more = rest != np.where(groups & 16, -1, 0)
-    used = np.c_[np.ones(len(values), np.bool_), np.logical_and.accumulate(more, axis=1)[:, :-1]]
+    used = np.ones_like(more)
+    used[:, 1:] = np.logical_and.accumulate(more[:, :-1], axis=1)
     codes = (groups & 31) + 32 * more + _FIRST_CHARACTER
     return bytes(codes[used].astype(np.uint8))
 

@@ -45,6 +45,13 @@ def test_a_stack_is_encoded_as_its_masks_are(stack: Dense) -> None:
     assert rle.encode_stack(stack) == tuple(rle.encode(mask) for mask in stack)
 
 
+@given(masks, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+def test_a_part_is_encoded_as_the_whole_mask_is(part: Dense, top: int, left: int, bottom: int, right: int) -> None:
+    whole = np.pad(part, ((top, bottom), (left, right)))
+
+    assert rle.encode_columns(part.T, (top, left), whole.shape) == rle.encode(whole)
+
+
 def test_a_stack_without_masks_gives_no_masks() -> None:
     assert rle.encode_stack(np.zeros((0, 4, 5), np.bool_)) == ()
 

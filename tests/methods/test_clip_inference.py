@@ -6,10 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vistool import masks
-from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, kept_slots
+from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, Images, kept_slots
 from vistool.methods.published_info import describe
 from vistool.nn.letterbox import Letterbox
 from vistool.nn.presets import Mask2FormerSizes
@@ -27,8 +26,8 @@ def segmenter(probs: list[list[float]], seen: list[list[bool]], **options: float
     for slot, frames in enumerate(seen):
         logits[slot, torch.tensor(frames), :, :12] = 1.0
 
-    def predict(images: Tensor) -> ClipEvidence:
-        assert images.shape == (len(FRAMES), 64, 96, 3)
+    def predict(images: Images) -> ClipEvidence:
+        assert [image.shape for image in images] == [(64, 96, 3)] * len(FRAMES)
         return ClipEvidence(torch.tensor(probs), logits, box)
 
     return ClipSegmenter(predict, INFO, RunOptions(**options))  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import masks
@@ -28,8 +29,9 @@ class ClipEvidence:
     letterbox: Letterbox
 
 
-Predict = Callable[[Tensor], ClipEvidence]
-"""uint8 (T, H, W, 3) → evidence."""
+Images = Sequence[NDArray[np.uint8]]
+"""T pictures (H, W, 3), RGB, all of one size."""
+Predict = Callable[[Images], ClipEvidence]
 
 
 class ClipSegmenter:
@@ -47,9 +49,8 @@ class ClipSegmenter:
 
     def segment(self, video: VideoInfo, frames: Sequence[Frame]) -> tuple[Track, ...]:
         """Candidate tracks over `frames`; ids are slots. A slot that is empty on every frame is no candidate."""
-        images = torch.from_numpy(np.stack([frame.image for frame in frames]))
         with torch.inference_mode():
-            evidence = self._predict(images)
+            evidence = self._predict([frame.image for frame in frames])
             slots = kept_slots(evidence.class_probs, self._floor, self._slots_max)
             rles = self._frame_masks(evidence, slots)
         indices = [frame.index for frame in frames]
@@ -65,15 +66,15 @@ class ClipSegmenter:
 
     def _frame_masks(self, evidence: ClipEvidence, slots: Tensor) -> list[list[Rle | None]]:
         """Masks of the kept slots, (N, T); None where a slot has no pixel. One frame at full size at a time."""
-        rows: list[list[Rle | None]] = [[] for _ in slots]
-        for logits in evidence.mask_logits[slots].unbind(1):
-            visible = (logits.flatten(1) > 0).any(1).cpu().numpy()  # interpolation adds no positive value
-            full = evidence.letterbox.undo(logits[torch.from_numpy(visible).to(logits.device)]).cpu().numpy()
-            encoded = iter(masks.encode_stack(full))
-            for row, seen in zip(rows, visible, strict=True):
-                rle = next(encoded) if seen else None
-                row.append(rle if rle is not None and masks.area(rle) > 0 else None)
-        return rows
+        size_hw = evidence.letterbox.source_hw
+        frames = [
+            [
+                masks.encode_columns(patch.columns, patch.corner_yx, size_hw) if patch.columns.any() else None
+                for patch in evidence.letterbox.undo(logits)
+            ]
+            for logits in evidence.mask_logits[slots].unbind(1)
+        ]
+        return [list(row) for row in zip(*frames, strict=True)]
 
 
 def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
@@ -83,13 +84,17 @@ def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
 
 
 def prepare(
-    images: Tensor, info: CheckpointInfo, options: RunOptions, short_side: int | None = None
+    images: Images, info: CheckpointInfo, options: RunOptions, short_side: int | None = None
 ) -> tuple[Tensor, Letterbox]:
-    """uint8 (T, H, W, 3) → normalised (1, T, 3, h, w) on the device, and the letterbox that leads back."""
+    """T pictures → normalised (1, T, 3, h, w) on the device, and the letterbox that leads back.
+
+    They are resized where they lie, so that the device is sent no more than the network sees.
+    """
     side = short_side or options.short_side or info.short_side
-    letterbox = Letterbox.fit((images.shape[1], images.shape[2]), short_side=side)
-    mean, std = (torch.tensor(values, device=options.device) for values in (info.pixel_mean, info.pixel_std))
-    return letterbox.apply(images.to(options.device), mean, std)[None], letterbox
+    letterbox = Letterbox.fit((images[0].shape[0], images[0].shape[1]), short_side=side)
+    mean, std = torch.tensor(info.pixel_mean), torch.tensor(info.pixel_std)
+    frames = torch.stack([letterbox.apply(torch.from_numpy(image), mean, std) for image in images])
+    return frames[None].to(options.device), letterbox
 
 
 def autocast(options: RunOptions) -> torch.autocast:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...types import RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
-from ..clip_inference import ClipEvidence, ClipSegmenter, autocast, prepare
+from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare
 from .loss import class_probs
 from .network import Ifr
 from .presets import Preset
@@ -32,14 +32,14 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
     network = build(checkpoint).to(options.device)
     info = checkpoint.info
 
-    def one_size(images: Tensor, short_side: int | None = None) -> ClipEvidence:
+    def one_size(images: Images, short_side: int | None = None) -> ClipEvidence:
         frames, letterbox = prepare(images, info, options, short_side)
         with autocast(options):
             output = network(frames)
         probs = class_probs(output.final.class_logits[0].float(), network.preset)
         return ClipEvidence(probs, output.mask_logits()[0], letterbox)
 
-    def four_sizes(images: Tensor) -> ClipEvidence:
+    def four_sizes(images: Images) -> ClipEvidence:
         side = options.short_side or info.short_side
         found = [one_size(images, round(side * share)) for share in SHORT_SIDES]
         pivot = found[PIVOT]

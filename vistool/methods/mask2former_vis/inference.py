@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...errors import InputError
 from ...nn.presets import Mask2FormerSizes
 from ...types import RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
-from ..clip_inference import ClipEvidence, ClipSegmenter, autocast, prepare
+from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare
 from .network import Mask2FormerVis
 
 
@@ -29,7 +28,7 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
     """The model that the runner drives."""
     network = build(checkpoint).to(options.device)
 
-    def predict(images: Tensor) -> ClipEvidence:
+    def predict(images: Images) -> ClipEvidence:
         frames, letterbox = prepare(images, checkpoint.info, options)
         with autocast(options):
             output = network(frames).final
