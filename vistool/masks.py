@@ -14,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from . import runs
+from .runs import Runs
 from .types import Rle
 
 Polygons = list[list[float]]
 """One flat list x0, y0, x1, y1, … a part, in pixel-edge coordinates: pixel (x, y) covers [x, x + 1] × [y, y + 1]."""
 
-_GROUP_BITS = 5  # payload of one character of the compressed string
-_FIRST_CHARACTER = ord("0")
-_MAX_GROUPS = 7  # 35 bits hold every 32-bit run length and every difference of two
+
+_LONGEST_RUN = 2**24  # of which COCO's library can spell any number in a row
 
 
 def encode(mask: NDArray[np.bool_]) -> Rle:
@@ -35,26 +36,37 @@ def encode_stack(masks: NDArray[np.bool_]) -> tuple[Rle, ...]:
     return tuple(_from_coco(row) for row in coco.encode(columns_first))
 
 
-def encode_columns(columns: NDArray[np.bool_], corner_yx: tuple[int, int], size_hw: tuple[int, int]) -> Rle:
-    """Rle of a mask that is empty outside a rectangle; columns bool (w, h), column by column, its first pixel given."""
+def encode_parts(
+    parts: Sequence[tuple[NDArray[np.bool_], tuple[int, int]]], size_hw: tuple[int, int]
+) -> tuple[Rle, ...]:
+    """Masks of one size that are empty outside a rectangle each: bool (w, h), column by column, and its first pixel."""
+    return _from_changes([_flips(columns, corner_yx, size_hw[0]) for columns, corner_yx in parts], size_hw)
+
+
+def _flips(columns: NDArray[np.bool_], corner_yx: tuple[int, int], height: int) -> NDArray[np.int64]:
+    """Column-order positions where the mask flips; one that fills two columns from edge to edge flips twice between."""
     top, left = corner_yx
-    width, height = columns.shape
-    padded = np.zeros((width, height + 2), np.bool_)
+    padded = np.zeros((columns.shape[0], columns.shape[1] + 2), np.bool_)
     padded[:, 1:-1] = columns
-    column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), height + 1)
-    return _from_changes((left + column) * size_hw[0] + top + row, size_hw)
+    column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), columns.shape[1] + 1)
+    return np.asarray((left + column) * height + top + row)
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
     """Rle → bool (H, W), a new array in row order."""
-    runs = _parse(rle.counts)
-    columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(rle.size_hw[::-1])
+    lengths = runs.parse([rle.counts]).lengths
+    columns = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(rle.size_hw[::-1])
     return np.ascontiguousarray(columns.T)
 
 
 def empty(size_hw: tuple[int, int]) -> Rle:
     """The mask without a pixel."""
-    return _from_changes(np.zeros(0, np.int64), size_hw)
+    return _from_changes([np.zeros(0, np.int64)], size_hw)[0]
+
+
+def boxes_xywh(rles: Sequence[Rle]) -> NDArray[np.int64]:
+    """The tight boxes of several masks, (N, 4); zeros where a mask is empty."""
+    return np.asarray(coco.toBbox([_to_coco(rle) for rle in rles])).astype(np.int64).reshape(-1, 4)
 
 
 def area(rle: Rle) -> int:
@@ -68,16 +80,18 @@ def box_xywh(rle: Rle) -> tuple[int, int, int, int] | None:
     return (x, y, width, height) if width and height else None
 
 
-def intersection_matrix(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.int64]:
-    """Pixels that each of `a` shares with each of `b`, (A, B)."""
+def intersection_matrix(
+    a: Sequence[Rle], b: Sequence[Rle], areas: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Pixels that each of `a` shares with each of `b`, (A, B); `areas` (A,) of `a` saves their counting."""
     if not a or not b:
         return np.zeros((len(a), len(b)), np.int64)
     _common_size([*a, *b])
     rows, columns = [_to_coco(rle) for rle in a], [_to_coco(rle) for rle in b]
     # For a crowd column COCO divides the intersection by the area of the row alone.
     shares = np.asarray(coco.iou(rows, columns, [1] * len(b)))
-    areas = np.asarray(coco.area(rows), np.float64)
-    return np.rint(shares * areas[:, None]).astype(np.int64)
+    pixels = np.asarray(coco.area(rows) if areas is None else areas, np.float64)
+    return np.rint(shares * pixels[:, None]).astype(np.int64)
 
 
 def iou_matrix(a: Sequence[Rle], b: Sequence[Rle]) -> NDArray[np.float64]:
@@ -112,7 +126,7 @@ def majority(rles: Sequence[Rle], weights: Sequence[float]) -> Rle:
     positions, event = np.unique(np.concatenate(changes), return_inverse=True)
     votes = np.cumsum(np.bincount(event, np.concatenate(steps), minlength=len(positions)))
     inside = 2 * votes >= sum(weights)
-    return _from_changes(positions[np.diff(inside, prepend=False)], size_hw)
+    return _from_changes([positions[np.diff(inside, prepend=False)]], size_hw)[0]
 
 
 def from_polygons(polygons: Sequence[Sequence[float]], size_hw: tuple[int, int]) -> Rle:
@@ -142,15 +156,24 @@ def to_polygons(rle: Rle) -> Polygons:
 
 def to_counts(rle: Rle) -> tuple[int, ...]:
     """Run lengths, background first: the uncompressed spelling."""
-    return tuple(_parse(rle.counts).tolist())
+    return tuple(runs.parse([rle.counts]).lengths.tolist())
 
 
 def from_counts(counts: Sequence[int], size_hw: tuple[int, int]) -> Rle:
     """Rle of run lengths, background first; ValueError when they are negative or do not fill the picture."""
     try:
-        return _from_runs(np.asarray(counts, dtype=np.int64), size_hw)
+        return _from_runs(runs.from_lists([counts]), size_hw)
     except OverflowError as error:
         raise ValueError(f"a run length is longer than any picture: {max(counts, key=abs)}") from error
+
+
+def spell(read: Runs, sizes_hw: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Compressed strings of run lengths that are known to be right and without empty runs; `runs.spell` in bulk."""
+    if any(height * width >= _LONGEST_RUN for height, width in sizes_hw):  # the library would write past its buffer
+        return runs.spell(read)
+    parts = np.split(read.lengths.astype(np.uint32), read.first[1:])
+    objects = [{"size": size_hw, "counts": counts} for size_hw, counts in zip(sizes_hw, parts, strict=True)]
+    return [obj["counts"] for obj in coco.frPyObjects(objects, 0, 0)]
 
 
 def to_json(rle: Rle) -> dict[str, Any]:
@@ -178,7 +201,7 @@ def from_json(obj: object, size_hw: tuple[int, int] | None = None) -> Rle:
     if size_hw is not None and tuple(size) != tuple(size_hw):
         raise ValueError(f"`size` is {list(size)}, expected {list(size_hw)}")
     if isinstance(counts, str | bytes):
-        return _from_runs(_parse(counts.encode() if isinstance(counts, str) else counts), (size[0], size[1]))
+        return _from_runs(runs.parse([counts.encode() if isinstance(counts, str) else counts]), (size[0], size[1]))
     if _are_counts(counts):
         return from_counts(counts, (size[0], size[1]))
     raise ValueError(f"`counts` is neither a string nor a list of whole numbers: {_shorten(counts)}")
@@ -210,65 +233,27 @@ def _common_size(rles: Sequence[Rle]) -> tuple[int, int]:
 
 
 def _canonical(rle: Rle) -> Rle:
-    return _from_changes(_changes(rle), rle.size_hw)
+    return _from_changes([_changes(rle)], rle.size_hw)[0]
 
 
 def _changes(rle: Rle) -> NDArray[np.int64]:
     """Column-order positions, rising, where the mask flips; the last may be the end of the picture."""
-    return np.cumsum(_parse(rle.counts))[:-1]
+    return np.cumsum(runs.parse([rle.counts]).lengths)[:-1]
 
 
-def _from_runs(runs: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
-    pixels = size_hw[0] * size_hw[1]
-    if (runs < 0).any() or (runs > pixels).any():
-        wrong = int(runs.min() if (runs < 0).any() else runs.max())
+def _from_runs(read: Runs, size_hw: tuple[int, int]) -> Rle:
+    lengths, pixels = read.lengths, size_hw[0] * size_hw[1]
+    if (lengths < 0).any() or (lengths > pixels).any():
+        wrong = int(lengths.min() if (lengths < 0).any() else lengths.max())
         raise ValueError(f"a run length is negative or longer than the picture: {wrong}")
-    if runs.sum() != pixels:
-        raise ValueError(f"run lengths cover {int(runs.sum())} pixels, size {list(size_hw)} has {pixels}")
-    return _from_changes(np.cumsum(runs)[:-1], size_hw)
+    if lengths.sum() != pixels:
+        raise ValueError(f"run lengths cover {int(lengths.sum())} pixels, size {list(size_hw)} has {pixels}")
+    return _from_changes([np.cumsum(lengths)[:-1]], size_hw)[0]
 
 
-def _from_changes(changes: NDArray[np.int64], size_hw: tuple[int, int]) -> Rle:
-    """The inverse of `_changes`; positions that come twice cancel."""
-    end = size_hw[0] * size_hw[1]
-    positions, times = np.unique(changes, return_counts=True)
-    kept = positions[(times % 2 == 1) & (positions < end)]
-    bounds = np.zeros(len(kept) + 2, np.int64)
-    bounds[1:-1], bounds[-1] = kept, end
-    return Rle(size_hw, _spell(bounds[1:] - bounds[:-1]))
-
-
-def _parse(text: bytes) -> NDArray[np.int64]:
-    """Compressed string → run lengths. Each is a signed number in groups of 5 bits, least significant first, the sixth
-    bit saying that more follow; from the fourth on it is the difference to the run two before."""
-    codes = np.frombuffer(text, np.uint8).astype(np.int64) - _FIRST_CHARACTER
-    if codes.size == 0 or codes.min() < 0 or codes.max() >= 64 or codes[-1] & 32:
-        raise ValueError(f"not a compressed run-length string: {_shorten(text)}")
-    last = np.flatnonzero(codes & 32 == 0)
-    first = np.r_[0, last[:-1] + 1]
-    if (last - first).max() >= _MAX_GROUPS:
-        raise ValueError(f"a run length of the compressed string is too long: {_shorten(text)}")
-    shift = _GROUP_BITS * (np.arange(codes.size) - np.repeat(first, last - first + 1))
-    values = np.add.reduceat((codes & 31) << shift, first)
-    values -= (codes[last] >> 4 & 1) << (shift[last] + _GROUP_BITS)  # sign of the last group
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
-
-
-def _spell(runs: NDArray[np.int64]) -> bytes:
-    """Run lengths → compressed string, the inverse of `_parse`."""
-    values = runs.copy()
-    values[3:] -= runs[1:-2]
-    bits = int(np.abs(values).max()).bit_length() + 1  # and the sign
-    shifts = _GROUP_BITS * np.arange(-(-bits // _GROUP_BITS))
-    groups = values[:, None] >> shifts  # what is left before each group is written
-    rest = groups >> _GROUP_BITS
-    more = rest != np.where(groups & 16, -1, 0)
-    used = np.ones_like(more)
-    used[:, 1:] = np.logical_and.accumulate(more[:, :-1], axis=1)
-    codes = (groups & 31) + 32 * more + _FIRST_CHARACTER
-    return bytes(codes[used].astype(np.uint8))
+def _from_changes(changes: Sequence[NDArray[np.int64]], size_hw: tuple[int, int]) -> tuple[Rle, ...]:
+    """The inverse of `_changes`, for several masks."""
+    return tuple(Rle(size_hw, text) for text in runs.spell(runs.from_changes(changes, size_hw[0] * size_hw[1])))
 
 
 _Edge = tuple[int, int, int]  # x, y of the start, direction

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import torch
@@ -66,15 +67,15 @@ class ClipSegmenter:
 
     def _frame_masks(self, evidence: ClipEvidence, slots: Tensor) -> list[list[Rle | None]]:
         """Masks of the kept slots, (N, T); None where a slot has no pixel. One frame at full size at a time."""
-        size_hw = evidence.letterbox.source_hw
-        frames = [
-            [
-                masks.encode_columns(patch.columns, patch.corner_yx, size_hw) if patch.columns.any() else None
-                for patch in evidence.letterbox.undo(logits)
-            ]
-            for logits in evidence.mask_logits[slots].unbind(1)
-        ]
-        return [list(row) for row in zip(*frames, strict=True)]
+        rows: list[list[Rle | None]] = [[] for _ in slots]
+        for logits in evidence.mask_logits[slots].unbind(1):
+            patches = list(evidence.letterbox.undo(logits))
+            seen = [bool(patch.columns.any()) for patch in patches]
+            parts = [(patch.columns, patch.corner_yx) for patch in compress(patches, seen)]
+            encoded = iter(masks.encode_parts(parts, evidence.letterbox.source_hw))
+            for row, visible in zip(rows, seen, strict=True):
+                row.append(next(encoded) if visible else None)
+        return rows
 
 
 def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
