@@ -22,6 +22,10 @@ from .types import Frame, Rle, Track
 
 MIN_SIMILARITY = 0.05  # a candidate that agrees no better with any known identity opens a new one
 CLASS_WEIGHT = 0.5  # share of the similarity that is lost when two candidates have no class in common
+MEMORY = 48  # frames after which an identity that is out of sight is given up
+REACH = 4.0  # object sizes from where it was last seen at which the hope for a return has fallen to 1/e
+MIN_RETURN = 0.25  # likeness of a candidate and an identity out of sight below which they are two objects
+MIN_RETURN_SCORE = 0.15  # of the candidate: a doubtful one revives nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +88,21 @@ class _Seen:
     tracks: Mapping[int, Track]
 
 
+@dataclass(frozen=True, slots=True)
+class _LastSeen:
+    """What is remembered of an identity, in sight or not."""
+
+    frame: int
+    box: tuple[int, int, int, int]  # x, y, width, height
+    classes: NDArray[np.float64]  # (K,) scores
+
+
 class Joiner:
-    """Gives the candidates of successive windows lasting identities, and frames their final masks."""
+    """Gives the candidates of successive windows lasting identities, and frames their final masks.
+
+    A candidate belongs to the identity it overlaps on the frames that both windows saw, one to one, sure ones first.
+    One that overlaps none, while an identity of its class was lost not long ago and not far from there, is its return.
+    """
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
@@ -93,12 +110,14 @@ class Joiner:
         self._recent: list[_Seen] = []  # the windows that overlap the newest, or the newest alone
         self._votes: dict[int, dict[int, list[tuple[Rle | None, int]]]] = {}  # frame → track id → mask, weight
         self._opinions: list[tuple[int, NDArray[np.float64]]] = []
+        self._remembered: dict[int, _LastSeen] = {}
 
     def add(self, frames: Sequence[int], candidates: Sequence[Track]) -> None:
         """One window: the indices of its frames, rising, and what the model found there."""
         self._recent = [seen for seen in self._recent if seen.frames[-1] >= frames[0]] or self._recent[-1:]
         tracks = dict(zip(self._identities(frames, candidates), candidates, strict=True))
         self._recent.append(_Seen(tuple(frames), tracks))
+        self._remember(frames[-1], tracks)
         self._opinions += [(track_id, self._vector(track)) for track_id, track in tracks.items()]
         for position, frame in enumerate(frames):
             weight = 1 + min(position, len(frames) - 1 - position)  # a window knows least at its edges
@@ -117,10 +136,32 @@ class Joiner:
         known = sorted({track_id for seen in self._recent for track_id in seen.tracks})
         similarity = self._similarity(known, frames, candidates)
         similarity[similarity <= MIN_SIMILARITY] = 0
-        rows, columns = linear_sum_assignment(similarity, maximize=True)
-        pairs = zip(columns.tolist(), rows.tolist(), strict=True)
-        matched = {column: known[row] for column, row in pairs if similarity[row, column] > 0}
+        latest = {track_id: track.score for seen in self._recent for track_id, track in seen.tracks.items()}
+        sureness = np.outer([latest[track_id] for track_id in known], [track.score for track in candidates])
+        matched = _one_to_one(known, similarity * np.sqrt(sureness))
+        unmatched = [column for column in range(len(candidates)) if column not in matched]
+        lost = [track_id for track_id in self._remembered if track_id not in matched.values()]
+        returned = self._returned(lost, candidates, unmatched)
+        matched |= {unmatched[column]: track_id for column, track_id in returned.items()}
         return [matched[column] if column in matched else self._new_id() for column in range(len(candidates))]
+
+    def _returned(self, lost: Sequence[int], candidates: Sequence[Track], rows: Sequence[int]) -> dict[int, int]:
+        """Which of the candidates in `rows` are identities out of sight: position in `rows` → id."""
+        likeness = np.zeros((len(lost), len(rows)))
+        for column, row in enumerate(rows):
+            track = candidates[row]
+            if track.score >= MIN_RETURN_SCORE:
+                likeness[:, column] = [
+                    _likeness(self._remembered[track_id], track, self._vector(track)) for track_id in lost
+                ]
+        return _one_to_one(lost, np.where(likeness < MIN_RETURN, 0, likeness))
+
+    def _remember(self, now: int, tracks: Mapping[int, Track]) -> None:
+        """Where and what each identity was when it was last seen; what was seen too long ago is forgotten."""
+        for track_id, track in tracks.items():
+            last = max(track.masks)
+            self._remembered[track_id] = _LastSeen(last, _outer_box(track, last), self._vector(track))
+        self._remembered = {key: seen for key, seen in self._remembered.items() if seen.frame >= now - MEMORY}
 
     def _new_id(self) -> int:
         self._next_id += 1
@@ -154,6 +195,29 @@ class Joiner:
 
     def _vector(self, track: Track) -> NDArray[np.float64]:
         return class_vector(self._classes, track.label, track.score, track.class_scores)
+
+
+def _one_to_one(ids: Sequence[int], similarity: NDArray[np.float64]) -> dict[int, int]:
+    """The assignment of the greatest sum, of pairs above 0: column → id of its row; similarity (N, M)."""
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return {column: ids[row] for row, column in pairs if similarity[row, column] > 0}
+
+
+def _outer_box(track: Track, frame: int) -> tuple[int, int, int, int]:
+    return masks.box_xywh(track.masks[frame]) or (0, 0, 0, 0)
+
+
+def _likeness(lost: _LastSeen, track: Track, classes: NDArray[np.float64]) -> float:
+    """How much a candidate looks like the return of an identity, in [0, 1]: later, of the same classes, and not far."""
+    first = min(track.masks)
+    if first <= lost.frame:
+        return 0.0
+    (x, y, width, height), (left, top, across, down) = lost.box, _outer_box(track, first)
+    distance = np.hypot(x + width / 2 - left - across / 2, y + height / 2 - top - down / 2)
+    size = np.sqrt(max(width * height, across * down, 1))
+    cosine = float((_directions([lost.classes]) @ _directions([classes]).T)[0, 0])
+    return cosine * float(np.exp(-distance / (REACH * size)))
 
 
 def _shared_frames(old: Sequence[int], new: Sequence[int]) -> list[tuple[int, int]]:

@@ -15,10 +15,7 @@ from vistool.ranking import Ranking
 from vistool.runner import run
 from vistool.testing import FakeOfflineModel, FakeSource, draw, moving_rectangles
 from vistool.types import Rle, Track, VideoInfo, VideoPrediction
-from vistool.windows import Joiner, check
-
-settings.register_profile("vistool", deadline=None)
-settings.load_profile("vistool")
+from vistool.windows import MEMORY, Joiner, check
 
 EVERYTHING = Ranking(conf=0.0)
 SIZE = (24, 36)
@@ -92,14 +89,13 @@ def test_a_gap_shorter_than_the_window_does_not_part_a_track() -> None:
     assert paths(result.tracks) == paths([gappy])
 
 
-def test_an_object_unseen_in_a_whole_overlap_returns_as_another_one() -> None:
+def test_an_object_unseen_in_a_whole_overlap_returns_as_itself() -> None:
     (track,) = moving_rectangles(1, 12, SIZE)
     split = Track(track.id, track.label, track.score, {t: m for t, m in track.masks.items() if t not in (4, 5)})
 
     result = follow(FakeOfflineModel([split]), FakeSource(draw([split], range(12), SIZE), SIZE), 6, 2)
 
-    assert len(result.tracks) == 2
-    assert len({track.id for track in result.tracks}) == 2
+    assert paths(result.tracks) == paths([split])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -191,6 +187,57 @@ def test_candidates_that_hardly_overlap_are_two_objects() -> None:
     assert settled(joiner, 2) == {2: row_mask(6, 12)}
 
 
+RETURNS = {
+    "in its place": (10, row_mask(2, 6), 0.9, (0.9, 0.0), 1),
+    "a little further": (10, row_mask(6, 10), 0.9, (0.9, 0.0), 1),
+    "at the end of the memory": (MEMORY, row_mask(2, 6), 0.9, (0.9, 0.0), 1),
+    "too late": (MEMORY + 8, row_mask(2, 6), 0.9, (0.9, 0.0), 2),
+    "of another class": (10, row_mask(2, 6), 0.9, (0.0, 0.9), 2),
+    "too doubtful": (10, row_mask(2, 6), 0.1, (0.1, 0.0), 2),
+}
+
+
+@pytest.mark.parametrize(("gap", "mask", "score", "classes", "expected"), RETURNS.values(), ids=RETURNS)
+def test_what_returns_is_the_same_object_if_it_is_like_it(
+    gap: int, mask: Rle, score: float, classes: tuple[float, float], expected: int
+) -> None:
+    joiner = Joiner(classes=2)
+    joiner.add([0, 1], [candidate(0, {1: row_mask(2, 6)}, (0.9, 0.0))])
+    for start in range(1, gap - 1):
+        joiner.add([start, start + 1], [])
+        settled(joiner, start - 1)
+    joiner.add([gap - 1, gap], [Track(5, int(classes[1] > 0), score, {gap: mask}, classes)])
+
+    assert settled(joiner, gap) == {expected: mask}
+
+
+def test_far_away_it_is_another_object() -> None:
+    joiner = Joiner(classes=2)
+    left, right = np.zeros((2, 1, 400), np.bool_)
+    left[0, :4] = right[0, -4:] = True
+    joiner.add([0, 1], [candidate(0, {0: masks.encode(left)})])
+    joiner.add([1, 2], [candidate(0, {2: masks.encode(right)})])
+
+    assert settled(joiner, 2) == {2: masks.encode(right)}
+
+
+def test_two_in_one_place_do_not_both_return_as_one() -> None:
+    joiner = Joiner(classes=2)
+    joiner.add([0, 1], [candidate(0, {0: row_mask(2, 6)})])
+    joiner.add([1, 2], [candidate(0, {2: row_mask(2, 6)}), candidate(1, {2: row_mask(3, 7)})])
+
+    assert settled(joiner, 2) == {1: row_mask(2, 6), 2: row_mask(3, 7)}
+
+
+def test_of_two_candidates_in_one_place_the_sure_one_is_the_object() -> None:
+    joiner = Joiner(classes=2)
+    joiner.add([0, 1], [candidate(0, {1: row_mask(0, 8)}, (0.9, 0.0))])
+    joiner.add([1, 2], [candidate(0, {1: row_mask(0, 8), 2: row_mask(0, 8)}, (0.1, 0.0)),
+                        candidate(1, {1: row_mask(0, 7), 2: row_mask(0, 7)}, (0.9, 0.0))])  # fmt: skip
+
+    assert settled(joiner, 2)[1] == row_mask(0, 7)
+
+
 def test_touching_windows_are_joined_across_the_cut() -> None:
     joiner = Joiner(classes=2)
     joiner.add([0, 1], [candidate(0, {0: row_mask(0, 4), 1: row_mask(1, 5)})])
@@ -206,9 +253,18 @@ def test_what_the_joiner_holds_does_not_grow_with_the_video() -> None:
         joiner.add(range(start, start + 5), [candidate(0, {t: row_mask(0, 6) for t in range(start, start + 5)})])
         settled(joiner, start)
         settled(joiner, start + 1)
-        held.append((len(joiner._recent), len(joiner._votes), len(joiner._opinions)))
+        held.append((len(joiner._recent), len(joiner._votes), len(joiner._opinions), len(joiner._remembered)))
 
     assert len(set(held[3:])) == 1
+
+
+def test_identities_out_of_sight_are_forgotten() -> None:
+    joiner = Joiner(classes=9)
+    for start in range(0, 400, 2):
+        classes = tuple(float(k == start // 2 % 9) for k in range(9))  # never the same object
+        joiner.add([start, start + 1], [Track(0, classes.index(1.0), 1.0, {start: row_mask(0, 6)}, classes)])
+
+        assert len(joiner._remembered) <= MEMORY
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(4, 4), (4, 9), (1, 1)])
