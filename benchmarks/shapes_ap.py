@@ -1,16 +1,21 @@
-"""AP of a method on annotated videos, by running it as a user would, with the benchmark's ranking."""
+"""How good a method is on annotated videos: run as a user would, with the benchmark ranking; intervals over videos."""
 
 from __future__ import annotations
 
 import argparse
-import time
+import json
 from pathlib import Path
 
 from block import print_block
 
-from vistool.cli.measuring import NUMBERS, ap_measure
+from vistool.cli.measuring import annotated_videos, predictions
+from vistool.evaluation.documents import score_documents
+from vistool.evaluation.intervals import intervals
+from vistool.evaluation.scoring import Options
 from vistool.methods import METHODS
 from vistool.weights import load
+
+COLUMNS = {"ap": ("AP", "AP50", "AP75", "AR10"), "identity": ("IDF1", "IDs"), "hota": ("HOTA",)}
 
 
 def main() -> None:
@@ -19,14 +24,35 @@ def main() -> None:
     parser.add_argument("annotations", type=Path, help="YTVIS JSON beside its videos")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--weights", help="key or path; default: those of the method")
+    parser.add_argument("--score-min", type=float, default=0.3, help="of tracks that identities and HOTA look at")
+    parser.add_argument("--draws", type=int, default=1000, help="of the videos, for 95 %% intervals")
+    parser.add_argument("--results", type=Path, help="folder for METHOD.json, which `vistool eval` reads")
     arguments = parser.parse_args()
+    data = annotated_videos(arguments.annotations, 0)
+    options = Options(tuple(COLUMNS), arguments.score_min)
     rows = []
     for method in arguments.methods:
         checkpoint = load(arguments.weights or METHODS[method].default_weights, method)
-        begun = time.perf_counter()
-        numbers = ap_measure(arguments.annotations, 0, method=method, device="cpu")(checkpoint)
-        rows.append([method, *(f"{numbers[name]:.3f}" for name in NUMBERS), f"{time.perf_counter() - begun:.0f} s"])
-    print_block(str(arguments.annotations.parent.name), ["method", *NUMBERS, "time"], rows)
+        found = predictions(data, checkpoint, method=method, device="cpu")
+        if arguments.results:
+            arguments.results.mkdir(parents=True, exist_ok=True)
+            (arguments.results / f"{method}.json").write_text(json.dumps(found))
+        scores, _ = score_documents(data.truth, found, options)
+        values, spread = scores.figures(), intervals(scores, arguments.draws, seed=0)
+        cells = [
+            _cell(name, values[metric][name], spread[metric][name])
+            for metric, names in COLUMNS.items()
+            for name in names
+        ]
+        rows.append([method, *cells])
+    header = ["method", *(name for names in COLUMNS.values() for name in names)]
+    print_block(str(arguments.annotations.parent.name), header, rows)
+
+
+def _cell(name: str, value: float, ends: tuple[float, float]) -> str:
+    form = "{:.0f}" if name == "IDs" else "{:.3f}"
+    low, high = (form.format(end) for end in ends)
+    return f"{form.format(value)} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def test_the_summary_of_a_command_fits_its_line(name: str) -> None:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     assert {name.removeprefix("vistool ") for name in COMMANDS} - {"vistool", "weights", "shapes"} == {
-        "segment", "render", "inspect", "train", "methods", "methods show", "shapes make",
+        "segment", "render", "eval", "inspect", "train", "methods", "methods show", "shapes make",
         "weights list", "weights show", "weights path", "weights verify", "weights convert", "weights probe",
     }  # fmt: skip
 

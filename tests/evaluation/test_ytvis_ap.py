@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from slow_ytvis import slow_numbers
 
 from vistool import masks
 from vistool.errors import InputError
-from vistool.evaluation.ytvis_ap import AREA_RANGES, IOU_THRESHOLDS, RECALL_POINTS, Summary, evaluate
+from vistool.evaluation.ap_numbers import RECALL_POINTS
+from vistool.evaluation.documents import score_documents
+from vistool.evaluation.ytvis_ap import AREA_RANGES, IOU_THRESHOLDS
 
 Json = dict[str, Any]
 
@@ -48,14 +50,26 @@ def truth_of(*annotations: Json, videos: int = 1, size_hw: tuple[int, int] = (1,
     }
 
 
+@dataclass(frozen=True)
+class Summary:
+    figures: dict[str, float]
+    ap_per_category: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def evaluate(truth: Json, predictions: Sequence[Json]) -> Summary:
+    scores, notes = score_documents(truth, predictions)
+    per_category = {name: figures["ap"]["AP"] for name, figures in scores.per_category().items()}
+    return Summary(scores.figures()["ap"], per_category, notes)
+
+
 def score(truth: Json, predictions: list[Json]) -> dict[str, float]:
     """All numbers by name."""
     return numbers(evaluate(truth, predictions))
 
 
 def numbers(summary: Summary) -> dict[str, float]:
-    numbers = {key: value for key, value in asdict(summary).items() if isinstance(value, float)}
-    return {**numbers, **{f"AP of {name}": value for name, value in summary.ap_per_category.items()}}
+    return {**summary.figures, **{f"AP of {name}": value for name, value in summary.ap_per_category.items()}}
 
 
 def test_thresholds_and_recall_points_are_the_benchmarks_doubles() -> None:
@@ -190,7 +204,7 @@ def test_every_spelling_of_a_mask_gives_the_same_numbers() -> None:
 
 BAD_INPUT = {
     "unknown video": ({"video_id": 9}, "prediction 1 is of a video that the ground truth does not have: `9`"),
-    "score as text": ({"score": "0.9"}, "prediction 1: score is not a number: `0.9`"),
+    "score as text": ({"score": "0.9"}, "prediction 1 is not what is expected: expected `float`, got `str` at `score`"),
     "score that is no number": ({"score": float("nan")}, "prediction 1: score is not a number: `nan`"),
     "mask cut short": ({"segmentations": [{"size": [1, 12], "counts": [4]}]}, "prediction 1, frame 0: bad mask"),
     "box for a polygon": ({"segmentations": [[[0, 0, 4, 1]]]}, "prediction 1, frame 0: bad mask"),
@@ -274,7 +288,7 @@ def test_importing_the_evaluator_loads_neither_torch_nor_cv2() -> None:
 def test_the_numbers_are_plain_json() -> None:
     summary = evaluate(truth_of(annotated(1, [strip(0, 4)])), [found(0.9, [strip(0, 4)])])
 
-    assert json.loads(json.dumps(asdict(summary)))["AP50"] == pytest.approx(1)
+    assert json.loads(json.dumps(summary.figures))["AP50"] == pytest.approx(1)
 
 
 class Annotations:

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import MemoryLimitError, VistoolError
+from .evaluate import evaluate
 from .inspect import inspect
 from .methods import methods, show_method
 from .render import render
@@ -62,6 +63,7 @@ _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True}  # 
 app = typer.Typer(cls=_Commands, name="vistool", callback=_start, **_PLAIN)
 app.command()(segment)
 app.command()(render)
+app.command("eval")(evaluate)
 app.command()(inspect)
 app.command()(train)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +15,55 @@ if TYPE_CHECKING:
 NUMBERS = ("AP", "AP50", "AP75", "AR10")
 
 
-def ap_measure(path: Path, videos: int, *, method: str, device: str) -> Callable[[Checkpoint], Mapping[str, float]]:
-    """Checkpoint → the benchmark's numbers on the first `videos` videos of a YTVIS file, or on all of them for 0.
+@dataclass(frozen=True, slots=True)
+class AnnotatedVideos:
+    """A YTVIS document and the pictures of its videos."""
 
-    The method's own window and the benchmark's ranking are used; InputError now, not later, when the file is no good.
-    """
-    from ..evaluation.ytvis_ap import evaluate
-    from ..methods import find_method
+    truth: Mapping[str, Any]
+    sources: Mapping[int, Path]  # by video id, what `open_video` takes
+
+
+def annotated_videos(path: Path, videos: int) -> AnnotatedVideos:
+    """The first `videos` videos of a YTVIS file, or all of them for 0; InputError when the file is no good."""
+    from ..evaluation.documents import score_documents
     from ..training.annotations import picture_files, read_json
+
+    document = read_json(path)
+    score_documents(document, [])  # says now what is wrong with it
+    rows = sorted(document["videos"], key=lambda video: video["id"])[: videos or None]
+    ids = {video["id"] for video in rows}
+    annotations = [entry for entry in document["annotations"] if entry["video_id"] in ids]
+    sources = {}
+    for video in rows:
+        names = picture_files(video, path.parent)
+        sources[video["id"]] = names[0] if len(names) == 1 else names[0].parent
+    return AnnotatedVideos({**document, "videos": rows, "annotations": annotations}, sources)
+
+
+def predictions(data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, device: str) -> list[dict[str, Any]]:
+    """The result list of a method, with its own window and the benchmark's ranking."""
+    from ..methods import find_method
     from ..types import RunOptions
 
     row = find_method(method)
-    document = read_json(path)
-    evaluate(document, [])  # says now what is wrong with it
-    rows = sorted(document["videos"], key=lambda video: video["id"])[: videos or None]
-    ids = {video["id"] for video in rows}
-    truth = {
-        **document,
-        "videos": rows,
-        "annotations": [entry for entry in document["annotations"] if entry["video_id"] in ids],
-    }
-    files = {video["id"]: picture_files(video, path.parent) for video in rows}
+    model = row.load(checkpoint, RunOptions(device=device))
+    results = []
+    for video in data.truth["videos"]:
+        prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, row.modes[0])
+        results += _results(video, prediction)
+    return results
+
+
+def ap_measure(path: Path, videos: int, *, method: str, device: str) -> Callable[[Checkpoint], Mapping[str, float]]:
+    """Checkpoint → the benchmark's numbers on annotated videos; InputError now, not later, when they are no good."""
+    from ..evaluation.documents import score_documents
+
+    data = annotated_videos(path, videos)
 
     def measure(checkpoint: Checkpoint) -> Mapping[str, float]:
-        model = row.load(checkpoint, RunOptions(device=device))
-        results = []
-        for video in rows:
-            names = files[video["id"]]
-            source = names[0] if len(names) == 1 else names[0].parent
-            results += _results(video, _predict(source, model, row.window, row.overlap, row.modes[0]))
-        summary = evaluate(truth, results)
-        return {name: float(getattr(summary, name)) for name in NUMBERS}
+        scores, _ = score_documents(data.truth, predictions(data, checkpoint, method=method, device=device))
+        figures = scores.figures()["ap"]
+        return {name: figures[name] for name in NUMBERS}
 
     return measure
 
@@ -73,6 +92,22 @@ def _results(video: Mapping[str, Any], prediction: VideoPrediction) -> list[dict
         }
         for track in prediction.tracks
     ]
+
+
+def result_document(prediction: VideoPrediction) -> dict[str, Any]:
+    """The prediction in the layout of a `.json` result, as far as an evaluation asks for it."""
+    video = {
+        "id": 1,
+        "file_name": prediction.video.name,
+        "height": prediction.video.size_hw[0],
+        "width": prediction.video.size_hw[1],
+        "length": prediction.length,
+    }
+    return {
+        "videos": [video],
+        "categories": [{"id": category.id, "name": category.name} for category in prediction.categories],
+        "annotations": _results(video, prediction),
+    }
 
 
 def _mask(rle: Rle | None) -> dict[str, Any] | None:
