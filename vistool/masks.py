@@ -8,6 +8,7 @@ ValueError when the sizes differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +60,7 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
     return np.ascontiguousarray(columns.T)
 
 
+@lru_cache(maxsize=64)
 def empty(size_hw: tuple[int, int]) -> Rle:
     """The mask without a pixel."""
     return _from_changes([np.zeros(0, np.int64)], size_hw)[0]

@@ -111,6 +111,11 @@ class VideoPrediction:
         return max(self.times_s, default=-1) + 1
 
 
+CANDIDATE_SHARE = 0.5
+"""Of the threshold for tracks. These are judged over all their windows, so a candidate may lack something in one; what
+is below this share seldom becomes part of a track that is kept, and its masks would cost as much."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a model is to be run; the same for every method."""
@@ -118,7 +123,9 @@ class RunOptions:
     device: str = "cpu"  # a torch device, resolved (never "auto")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     short_side: int | None = None  # pixels the network sees; None: the checkpoint's own
-    score_floor: float = 0.05  # candidates whose best class is below it are dropped before their masks are upsampled
+    score_floor: float | None = None
+    """Candidates of a window whose best class is below it are dropped before their masks are made; None: a share, that
+    of CANDIDATE_SHARE, of the checkpoint's own threshold."""
     max_instances: int | None = None  # candidates kept a window, best first; None: the method's own number
     tta: bool = False
     seed: int = 0

@@ -153,8 +153,8 @@ class TestWhatIsKept:
 
         assert list(read_result(desk / "tracks.json").times_s) == [2, 5, 8]
 
-    @pytest.mark.parametrize(("conf", "floor"), [("0.5", 0.05), ("0.01", 0.01)], ids=["high", "low"])
-    def test_the_model_drops_nothing_that_the_threshold_may_keep(
+    @pytest.mark.parametrize(("conf", "floor"), [("0.5", 0.25), ("0.01", 0.005), ("0", 0.0)])
+    def test_the_model_keeps_candidates_from_half_the_threshold_on(
         self, segment: Vistool, fake_methods: FakeMethods, video: Path, conf: str, floor: float
     ) -> None:
         segment(video, "--json", "--conf", conf)

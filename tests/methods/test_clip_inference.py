@@ -12,7 +12,7 @@ from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, Images, 
 from vistool.methods.published_info import describe
 from vistool.nn.letterbox import Letterbox
 from vistool.nn.presets import Mask2FormerSizes
-from vistool.types import Frame, RunOptions, VideoInfo
+from vistool.types import CANDIDATE_SHARE, Frame, RunOptions, VideoInfo
 
 INFO = describe("ifr", Mask2FormerSizes(backbone="resnet-tiny", num_classes=2, queries=3), {})
 VIDEO = VideoInfo("film", (64, 96), Fraction(25), None)
@@ -66,3 +66,10 @@ def test_slots_are_kept_best_first_and_no_more_than_asked_for() -> None:
     assert kept_slots(probs, 0.15, 10).tolist() == [1, 3, 2, 0]
     assert kept_slots(probs, 0.15, 2).tolist() == [1, 3]
     assert kept_slots(probs, 0.55, 10).tolist() == [1, 3]
+
+
+def test_without_a_floor_candidates_are_kept_from_half_the_threshold_of_the_weights_on() -> None:
+    at = CANDIDATE_SHARE * INFO.conf
+    tracks = segmenter([[at + 0.01, 0.0], [at - 0.01, 0.0]], [[True] * 3] * 2).segment(VIDEO, FRAMES)
+
+    assert [track.id for track in tracks] == [0]

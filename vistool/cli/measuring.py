@@ -46,7 +46,7 @@ def predictions(data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, d
     from ..types import RunOptions
 
     row = find_method(method)
-    model = row.load(checkpoint, RunOptions(device=device))
+    model = row.load(checkpoint, RunOptions(device=device, score_floor=0.0))
     results = []
     for video in data.truth["videos"]:
         prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, row.modes[0])

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..video import Damage
     from ..weights.checkpoint import Checkpoint
 
-SCORE_FLOOR = 0.05  # a track may gain in later windows what it lacks in one, so the threshold comes last
 NAMED_PLACES = 3  # frames at which there is damage, in its one line
 
 
@@ -63,7 +62,7 @@ def segment(
 
     from ..ranking import Ranking
     from ..runner import run
-    from ..types import RunOptions
+    from ..types import CANDIDATE_SHARE, RunOptions
     from ..video import open_video
     from ..weights import load
     from ..writers import check_outputs, open_writer
@@ -76,7 +75,7 @@ def segment(
         checkpoint = load(weights or plan.row.default_weights, method)
         threshold = checkpoint.info.conf if conf is None else conf
         ranking = Ranking(protocol, threshold, max_instances, _labels(classes, checkpoint.info.categories))
-        floor = 0.0 if protocol == "ytvis" else min(SCORE_FLOOR, threshold)
+        floor = 0.0 if protocol == "ytvis" else CANDIDATE_SHARE * threshold
         run_options = RunOptions(options.resolve_device(device), precision, size, score_floor=floor, tta=tta, seed=seed)
         job = Job(checkpoint, run_options, ranking, plan.mode, plan.window, plan.overlap)
         warn_of_shapes(checkpoint)

@@ -6,9 +6,10 @@ module chooses the slots worth keeping, brings only their masks to the size of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import masks
+from ..errors import InputError
 from ..nn.letterbox import Letterbox
-from ..types import Category, Frame, Rle, RunOptions, Track, VideoInfo
+from ..types import CANDIDATE_SHARE, Category, Frame, Rle, RunOptions, Track, VideoInfo
 from ..weights.checkpoint import CheckpointInfo
 
 
@@ -41,7 +43,8 @@ class ClipSegmenter:
     def __init__(self, predict: Predict, info: CheckpointInfo, options: RunOptions, *, slots_max: int = 50) -> None:
         self._predict = predict
         self._categories = info.categories
-        self._floor = options.score_floor
+        floor = options.score_floor
+        self._floor = CANDIDATE_SHARE * info.conf if floor is None else floor
         self._slots_max = options.max_instances or slots_max
 
     @property
@@ -96,6 +99,15 @@ def prepare(
     mean, std = torch.tensor(info.pixel_mean), torch.tensor(info.pixel_std)
     frames = torch.stack([letterbox.apply(torch.from_numpy(image), mean, std) for image in images])
     return frames[None].to(options.device), letterbox
+
+
+def probe_frames(arrays: Mapping[str, NDArray[Any]]) -> Tensor:
+    """The array `frames` (T, 3, H, W), already normalised → float32 (1, T, 3, H, W); InputError for another shape."""
+    frames = arrays.get("frames")
+    if frames is None or frames.ndim != 4 or frames.shape[1] != 3:
+        found = sorted(arrays) if frames is None else frames.shape
+        raise InputError(f"no frames to probe with: `{found}` (expected an array `frames` of shape (T, 3, H, W))")
+    return torch.from_numpy(frames.astype(np.float32))[None]
 
 
 def autocast(options: RunOptions) -> torch.autocast:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...types import RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
-from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare
+from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare, probe_frames
 from .loss import class_probs
 from .network import Ifr
 from .presets import Preset
@@ -68,8 +68,9 @@ def _at_size(evidence: ClipEvidence, pivot: ClipEvidence, size: torch.Size) -> T
 
 def probe(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
     """`frames` float32 (T, 3, H, W) normalised → `class_logits` (Q, K), `mask_logits` (Q, T, h, w)."""
+    frames = probe_frames(arrays)
     with torch.inference_mode():
-        output = build(checkpoint)(torch.from_numpy(arrays["frames"])[None].float())
+        output = build(checkpoint)(frames)
         return {
             "class_logits": output.final.class_logits[0].numpy(),
             "mask_logits": output.mask_logits()[0].numpy(),

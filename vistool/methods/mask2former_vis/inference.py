@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import InputError
 from ...nn.presets import Mask2FormerSizes
 from ...types import RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
-from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare
+from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare, probe_frames
 from .network import Mask2FormerVis
 
 
@@ -43,10 +42,7 @@ def probe(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray[Any, Any]]) ->
 
     As the network gives them, masks at a quarter of the padded size: no threshold, no sigmoid, no softmax.
     """
-    frames = arrays.get("frames")
-    if frames is None or frames.ndim != 4 or frames.shape[1] != 3:
-        found = sorted(arrays) if frames is None else frames.shape
-        raise InputError(f"no frames to probe with: `{found}` (expected an array `frames` of shape (T, 3, H, W))")
+    frames = probe_frames(arrays)
     with torch.inference_mode():
-        final = build(checkpoint)(torch.from_numpy(frames.astype(np.float32))[None]).final
+        final = build(checkpoint)(frames).final
     return {"class_logits": final.class_logits[0].numpy(), "mask_logits": final.mask_logits[0].numpy()}
