@@ -111,7 +111,7 @@ class VideoPrediction:
         return max(self.times_s, default=-1) + 1
 
 
-CANDIDATE_SHARE = 0.5
+CANDIDATE_SHARE = 1 / 3
 """Of the threshold for tracks. These are judged over all their windows, so a candidate may lack something in one; what
 is below this share seldom becomes part of a track that is kept, and its masks would cost as much."""
 

@@ -68,7 +68,7 @@ def test_slots_are_kept_best_first_and_no_more_than_asked_for() -> None:
     assert kept_slots(probs, 0.55, 10).tolist() == [1, 3]
 
 
-def test_without_a_floor_candidates_are_kept_from_half_the_threshold_of_the_weights_on() -> None:
+def test_without_a_floor_candidates_are_kept_from_a_share_of_the_threshold_of_the_weights_on() -> None:
     at = CANDIDATE_SHARE * INFO.conf
     tracks = segmenter([[at + 0.01, 0.0], [at - 0.01, 0.0]], [[True] * 3] * 2).segment(VIDEO, FRAMES)
 
