@@ -150,7 +150,7 @@ class Joiner:
         likeness = np.zeros((len(lost), len(rows)))
         for column, row in enumerate(rows):
             track = candidates[row]
-            if track.score >= MIN_RETURN_SCORE:
+            if track.masks and track.score >= MIN_RETURN_SCORE:
                 likeness[:, column] = [
                     _likeness(self._remembered[track_id], track, self._vector(track)) for track_id in lost
                 ]
@@ -158,7 +158,8 @@ class Joiner:
 
     def _remember(self, now: int, tracks: Mapping[int, Track]) -> None:
         """Where and what each identity was when it was last seen; what was seen too long ago is forgotten."""
-        for track_id, track in tracks.items():
+        visible = {track_id: track for track_id, track in tracks.items() if track.masks}
+        for track_id, track in visible.items():
             last = max(track.masks)
             self._remembered[track_id] = _LastSeen(last, _outer_box(track, last), self._vector(track))
         self._remembered = {key: seen for key, seen in self._remembered.items() if seen.frame >= now - MEMORY}

@@ -221,6 +221,14 @@ def test_far_away_it_is_another_object() -> None:
     assert settled(joiner, 2) == {2: masks.encode(right)}
 
 
+def test_a_candidate_without_a_mask_joins_nothing_and_breaks_nothing() -> None:
+    joiner = Joiner(classes=2)
+    joiner.add([0, 1], [candidate(0, {0: row_mask(2, 6)}), candidate(1, {})])
+    joiner.add([1, 2], [candidate(0, {}), candidate(1, {2: row_mask(2, 6)})])
+
+    assert settled(joiner, 2) == {1: row_mask(2, 6)}
+
+
 def test_two_in_one_place_do_not_both_return_as_one() -> None:
     joiner = Joiner(classes=2)
     joiner.add([0, 1], [candidate(0, {0: row_mask(2, 6)})])
