@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..evaluation.scoring import Options, Scores
     from ..evaluation.tubes import GroundTruth, Notes
 
+DRAWS = 1000  # of --compare, when --bootstrap does not say
 UNDER = 3  # the exit code when a number is under what --fail-under asks for
 
 
@@ -138,9 +139,6 @@ def _two(gt: Path, compare: tuple[Path, Path], options: Options, draws: int, see
         "seed": seed,
     }
     return said | ({"notes": list(notes.lines())} if notes.counts else {})
-
-
-DRAWS = 1000  # of --compare, when --bootstrap does not say
 
 
 def _truth(path: Path, notes: Notes) -> GroundTruth:

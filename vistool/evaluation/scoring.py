@@ -101,11 +101,9 @@ class _Counter:
         self._errors: list[VideoTubes] | None = [] if "errors" in asked else None
         self._verdicts: dict[int, dict[int, Verdicts]] = {key: {} for key in names}
         sums = [None, *names]  # None: all categories together
-        empty = IdentityCounts.zero().as_array(), HotaCounts.zero().as_array()
-        self._identity, self._hota = (
-            {key: np.zeros((videos, len(zero))) for key in sums} if name in asked else None
-            for name, zero in zip(("identity", "hota"), empty, strict=True)
-        )
+        of_identity, of_hota = (len(kind.zero().as_array()) for kind in (IdentityCounts, HotaCounts))
+        self._identity = {key: np.zeros((videos, of_identity)) for key in sums} if "identity" in asked else None
+        self._hota = {key: np.zeros((videos, of_hota)) for key in sums} if "hota" in asked else None
         self._attributes = {name: np.zeros(videos, np.bool_) for name in ATTRIBUTES} if "attributes" in asked else None
         self._gt_tracks, self._pred_tracks, self._lengths = (np.zeros(videos, np.int64) for _ in range(3))
 
