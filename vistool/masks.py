@@ -23,9 +23,6 @@ Polygons = list[list[float]]
 """One flat list x0, y0, x1, y1, … a part, in pixel-edge coordinates: pixel (x, y) covers [x, x + 1] × [y, y + 1]."""
 
 
-_LONGEST_RUN = 2**24  # of which COCO's library can spell any number in a row
-
-
 def encode(mask: NDArray[np.bool_]) -> Rle:
     """mask bool (H, W) → Rle."""
     return encode_stack(mask[None])[0]
@@ -167,15 +164,6 @@ def from_counts(counts: Sequence[int], size_hw: tuple[int, int]) -> Rle:
         return _from_runs(runs.from_lists([counts]), size_hw)
     except OverflowError as error:
         raise ValueError(f"a run length is longer than any picture: {max(counts, key=abs)}") from error
-
-
-def spell(read: Runs, sizes_hw: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Compressed strings of run lengths that are known to be right and without empty runs; `runs.spell` in bulk."""
-    if any(height * width >= _LONGEST_RUN for height, width in sizes_hw):  # the library would write past its buffer
-        return runs.spell(read)
-    parts = np.split(read.lengths.astype(np.uint32), read.first[1:])
-    objects = [{"size": size_hw, "counts": counts} for size_hw, counts in zip(sizes_hw, parts, strict=True)]
-    return [obj["counts"] for obj in coco.frPyObjects(objects, 0, 0)]
 
 
 def to_json(rle: Rle) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 _GROUP_BITS = 5  # payload of one character
 _FIRST_CHARACTER = ord("0")
+_LIMITS = 1 << _GROUP_BITS * np.arange(1, 13) - 1  # from which on a number takes two groups, three, and so on
 _MAX_GROUPS = 7  # 35 bits hold every 32-bit run length and every difference of two
 
 
@@ -71,41 +72,63 @@ def parse(texts: Sequence[bytes]) -> Runs:
     if wrong.any():
         raise BadStringError("not a compressed run-length string", texts, int(wrong.argmax()))
 
-    last = np.flatnonzero(~goes_on)  # of each number
-    begin = np.empty_like(last)
-    begin[:1], begin[1:] = 0, last[:-1] + 1
-    width = last - begin + 1
-    if width.max(initial=0) > _MAX_GROUPS:
-        place = int(np.searchsorted(ends, begin[(width > _MAX_GROUPS).argmax()], side="right"))
+    leading = np.flatnonzero(goes_on)  # bytes of the numbers of more than one byte, but the last of each
+    wide, begin, before = np.unique(leading - np.arange(len(leading)), return_index=True, return_counts=True)
+    if before.max(initial=0) >= _MAX_GROUPS:
+        place = int(np.searchsorted(ends, leading[begin[(before >= _MAX_GROUPS).argmax()]], side="right"))
         raise BadStringError("a run length of the compressed string is too long", texts, place)
-    values = (codes[begin] & 31).astype(np.int64)
-    for group in range(1, int(width.max(initial=0))):
-        longer = np.flatnonzero(width > group)
-        values[longer] |= (codes[begin[longer] + group] & 31).astype(np.int64) << (_GROUP_BITS * group)
-    negative = np.flatnonzero(codes[last] & 16)
-    values[negative] -= np.int64(1) << (_GROUP_BITS * width[negative])
+    signed = (codes & 31 ^ 16).view(np.int8) - np.int8(16)  # of each last byte
+    values = signed[~goes_on].astype(np.int64)
+    values[wide] <<= _GROUP_BITS * before
+    for group in range(int(before.max(initial=0))):
+        longer = before > group
+        values[wide[longer]] |= (codes[leading[begin[longer] + group]] & 31).astype(np.int64) << (_GROUP_BITS * group)
 
-    bounds = np.searchsorted(last, ends - 1) + 1  # numbers before the end of each text
+    bounds = ends - np.searchsorted(leading, ends)  # numbers before the end of each text
     count = np.diff(bounds, prepend=0)
-    first = _starts(count)
+    first = bounds - count
     _undo_differences(values, first, count)
     return Runs(values, first, count)
 
 
+def pad(runs: Runs, before: NDArray[np.int64], after: NDArray[np.int64]) -> Runs:
+    """The same masks with so much more background in front and behind, both (N,)."""
+    ends_inside = np.flatnonzero((runs.count & 1 == 0) & (after > 0))  # what follows is a run of its own
+    ends = runs.first + runs.count
+    lengths = runs.lengths.copy()
+    lengths[runs.first] += before
+    lengths[ends - 1] += np.where(runs.count & 1, after, 0)
+    lengths = np.insert(lengths, ends[ends_inside], after[ends_inside])
+    count = runs.count.copy()
+    count[ends_inside] += 1
+    return Runs(lengths, _starts(count), count)
+
+
 def spell(runs: Runs) -> list[bytes]:
     """The inverse of `parse`."""
-    values, place = runs.lengths.copy(), runs.place
-    later = np.flatnonzero(place > 2)
-    values[later] -= runs.lengths[later - 2]
-    bits = int(np.abs(values).max(initial=0)).bit_length() + 1  # and the sign
-    shifts = _GROUP_BITS * np.arange(-(-bits // _GROUP_BITS))
-    groups = values[:, None] >> shifts  # what is left before each group is written
-    more = groups >> _GROUP_BITS != np.where(groups & 16, -1, 0)
-    used = np.ones_like(more)
-    used[:, 1:] = np.logical_and.accumulate(more[:, :-1], axis=1)
-    text = ((groups & 31) + 32 * more + _FIRST_CHARACTER)[used].astype(np.uint8).tobytes()
-    ends = np.cumsum(_sums(used.sum(1), runs.first)).tolist()
-    return [text[begin:end] for begin, end in pairwise([0, *ends])]
+    values = runs.lengths.copy()
+    values[2:] -= runs.lengths[:-2]
+    for place in range(3):  # these are no differences
+        some = runs.first[runs.count > place] + place
+        values[some] = runs.lengths[some]
+    size = values ^ values >> 63  # -1 is as short as 0
+    wide = np.flatnonzero(size >= 16)  # of more than one byte
+    before = np.searchsorted(_LIMITS, size[wide], side="right")  # bytes before the last
+    begin = wide + np.cumsum(before) - before
+    last = (values & 31).astype(np.uint8)
+    last[wide] = values[wide] >> _GROUP_BITS * before & 31
+    codes = np.empty(len(values) + int(before.sum()), np.uint8)
+    is_last = np.ones(len(codes), np.bool_)
+    for group in range(int(before.max(initial=0))):
+        longer = before > group
+        at = begin[longer] + group
+        codes[at] = (values[wide[longer]] >> _GROUP_BITS * group & 31) + 32
+        is_last[at] = False
+    codes[is_last] = last
+    text = (codes + np.uint8(_FIRST_CHARACTER)).tobytes()
+    numbers = runs.first + runs.count
+    ends = numbers + np.append(0, np.cumsum(before))[np.searchsorted(wide, numbers)]
+    return [text[begin:end] for begin, end in pairwise([0, *ends.tolist()])]
 
 
 class BadStringError(ValueError):
@@ -118,19 +141,15 @@ class BadStringError(ValueError):
 
 
 def _undo_differences(values: NDArray[np.int64], first: NDArray[np.int64], count: NDArray[np.int64]) -> None:
-    """Differences to the run two before → run lengths, in place.
-
-    Sums of neighbours have the same differences, with one step less; and a run is the alternating sum of those.
-    """
+    """Differences to the run two before → run lengths, in place: running sums over every other number."""
     three = first[count > 2]
     values[three + 2] -= values[three]  # the third number is no difference yet
-    alternating = 1 - 2 * (np.arange(len(values)) & 1)
-    np.cumsum(values, out=values)
-    values -= np.repeat(np.where(first > 0, values[first - 1], 0), count)
-    values *= alternating
-    np.cumsum(values, out=values)
-    values -= np.repeat(np.where(first > 0, values[first - 1], 0), count)
-    values *= alternating
+    for parity in range(min(2, len(values))):
+        every_other = values[parity::2]
+        np.cumsum(every_other, out=every_other)
+        begin = (first - parity + 1) // 2  # of each mask; what came before it is taken off again
+        before = np.where(begin > 0, every_other[begin - 1], 0)
+        every_other -= np.repeat(before, np.diff(begin, append=len(every_other)))
 
 
 def _starts(count: NDArray[np.int64]) -> NDArray[np.int64]:

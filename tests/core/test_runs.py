@@ -174,6 +174,18 @@ def test_a_long_string_is_named_by_its_beginning() -> None:
     assert len(str(refused.value)) < 120
 
 
+@given(stacks(), st.integers(0, 3), st.integers(0, 3))
+def test_padding_is_what_columns_without_a_pixel_add(stack: Dense, left: int, right: int) -> None:
+    height = stack.shape[1]
+    read = runs.from_lists([in_columns(mask) for mask in stack])
+    rows = np.arange(len(stack))
+
+    padded = runs.pad(read, (left + rows) * height, (right + rows[::-1]) * height)
+
+    wide = [np.pad(mask, ((0, 0), (left + row, right + len(stack) - 1 - row))) for row, mask in enumerate(stack)]
+    assert in_parts(padded) == [in_columns(mask) for mask in wide]
+
+
 NO_MASKS = {"strings": runs.parse([]), "lists": runs.from_lists([]), "changes": runs.from_changes([], 12)}
 
 

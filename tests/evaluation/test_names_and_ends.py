@@ -109,7 +109,7 @@ def test_a_mask_of_impossible_size_is_refused(mask: Json) -> None:
         score_documents(truth(track(1, 1, LEFT)), [track(1, 1, mask, score=1)])
 
 
-@pytest.mark.parametrize("height", [2**70, 2**20, 0, -3])
+@pytest.mark.parametrize("height", [2**70, 2**26, 0, -3])
 def test_a_video_of_impossible_size_is_refused(height: int) -> None:
     with pytest.raises(InputError, match=r"ground truth|video `1`"):
         score_documents(truth(videos=[{"id": 1, "height": height, "width": 4}]), [])

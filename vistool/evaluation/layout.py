@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ..errors import InputError
 
 
-class MaskRecord(Struct):
+class MaskRecord(Struct, gc=False):
     """A run-length mask."""
 
     size: tuple[int, int]

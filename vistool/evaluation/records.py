@@ -20,11 +20,10 @@ from .. import masks
 from ..errors import InputError
 from ..types import Rle
 from .layout import AnnotationRecord, CategoryRecord, MaskRecord, PredictionRecord, Slot, VideoRecord, decoded, decoder
-from .measured import BadMaskError, Measured, measure
+from .measured import MAX_PIXELS, BadMaskError, Measured, measure
 from .tubes import GroundTruth, Notes, Tube, Video, mean_area
 
 OCCLUSION_LEVELS = {"no_occlusion": 0.0, "slight_occlusion": 0.25, "severe_occlusion": 0.75}  # of OVIS, a frame
-MAX_SIDE = 2**15  # pixels of a picture; products and sums of what is below fit any counter
 _BATCH_BYTES = 2**20  # of text whose masks are measured together
 
 
@@ -114,7 +113,10 @@ def _measured(
     slots = [slot for record in records for slot in record.segmentations]
     lengths = [len(record.segmentations) for record in records]
     owners = [row for row, length in enumerate(lengths) for _ in range(length)]
-    measured = _measure(slots, [sizes_hw[row] for row in owners], lambda n: _frame_place(n, owners, places))
+    frames = [t for length in lengths for t in range(length)]
+    measured = _measure(
+        slots, [sizes_hw[row] for row in owners], frames, lambda n: f"{places[owners[n]]}, frame {frames[n]}"
+    )
     seen = iter(measured.rles)
     rles = [next(seen) if slot else None for slot in slots]
     areas = np.zeros(len(slots), np.int64)
@@ -125,11 +127,9 @@ def _measured(
         yield tuple(rles[begin:end]), areas[begin:end]
 
 
-def _frame_place(number: int, owners: Sequence[int], places: Sequence[str]) -> str:
-    return f"{places[owners[number]]}, frame {number - owners.index(owners[number])}"
-
-
-def _measure(slots: Sequence[Slot], sizes_hw: Sequence[tuple[int, int]], place: Callable[[int], str]) -> Measured:
+def _measure(
+    slots: Sequence[Slot], sizes_hw: Sequence[tuple[int, int]], frames: Sequence[int], place: Callable[[int], str]
+) -> Measured:
     """Of the slots that hold something; InputError says by `place` which is wrong."""
     held = [number for number, slot in enumerate(slots) if slot]
     sizes: list[tuple[int, int]] = []
@@ -145,11 +145,12 @@ def _measure(slots: Sequence[Slot], sizes_hw: Sequence[tuple[int, int]], place: 
             except ValueError as error:
                 raise InputError(f"{place(number)}: bad mask ({error})") from error
             sizes.append(sizes_hw[number])
-    if sizes and not (min(map(min, sizes)) >= 0 and max(map(max, sizes)) <= MAX_SIDE):
-        row = next(row for row, size in enumerate(sizes) if min(size) < 0 or max(size) > MAX_SIDE)
+    impossible = {size for size in set(sizes) if min(size) < 0 or size[0] * size[1] > MAX_PIXELS}
+    if impossible:
+        row = next(row for row, size in enumerate(sizes) if size in impossible)
         raise InputError(f"{place(held[row])}: bad mask (`size` is negative or too large: {list(sizes[row])})")
     try:
-        return measure(sizes, counts)
+        return measure(sizes, counts, [frames[number] for number in held])
     except BadMaskError as error:
         raise InputError(f"{place(held[error.number])}: bad mask ({error})") from error
 
@@ -183,9 +184,8 @@ def _hidden(record: AnnotationRecord, areas: NDArray[np.int64], size_hw: tuple[i
     if record.full_segmentations is None:
         return None
     slots = record.full_segmentations
-    whole = _measure(
-        slots, [size_hw] * len(slots), lambda t: f"annotation `{record.id}`, full_segmentations, frame {t}"
-    )
+    place = f"annotation `{record.id}`, full_segmentations"
+    whole = _measure(slots, [size_hw] * len(slots), range(len(slots)), lambda t: f"{place}, frame {t}")
     full = np.zeros(len(slots))
     full[[bool(slot) for slot in slots]] = whole.areas
     seen = np.resize(areas, len(full)) if len(areas) else np.zeros(len(full))
@@ -207,7 +207,7 @@ def _occlusion(record: AnnotationRecord) -> float | None:
 
 
 def _video(record: VideoRecord) -> Video:
-    if not all(0 < side <= MAX_SIDE for side in (record.height, record.width)):
+    if min(record.height, record.width) <= 0 or record.height * record.width > MAX_PIXELS:
         raise InputError(f"video `{record.id}` has no possible size: `{record.width}x{record.height}`")
     return Video(record.id, (record.height, record.width), record.length, video_names(record))
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .. import masks
 from ..types import Rle
+from .measured import SIDE_BY_SIDE, left_edge
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +26,7 @@ class Tube:
     id: int  # of the annotation; position in the file, from 1, of a prediction
     video_id: int
     category_id: int
-    masks: tuple[Rle | None, ...]  # T
+    masks: tuple[Rle | None, ...]  # T, each in its place on a strip
     areas: NDArray[np.int64]  # (T,) pixels; 0 without a mask
     mean_area: float  # over the frames where it is above 0, as the file says
     score: float = 1.0
@@ -99,12 +100,15 @@ class Frames:
         """(T, N, 4) x, y, width, height of the tight box; zeros without a pixel."""
         boxes = np.zeros((*self.size.shape, 4), np.int64)
         frame, column = np.nonzero(self.seen)
-        rles = [self.tubes[n].masks[t] for t, n in zip(frame.tolist(), column.tolist(), strict=True)]
-        boxes[frame, column] = masks.boxes_xywh([rle for rle in rles if rle is not None])
+        rles = self.rles(frame, column)
+        boxes[frame, column] = masks.boxes_xywh(rles)
+        boxes[frame, column, 0] -= left_edge(frame, np.array([rle.size_hw[1] for rle in rles], np.int64))
         return boxes
 
-    def on_frame(self, t: int, columns: NDArray[np.int64]) -> list[Rle]:
-        return [rle for n in columns.tolist() if (rle := self.tubes[n].masks[t]) is not None]
+    def rles(self, frames: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Rle]:
+        """Of these frames of these tubes, both (M,), where there is a mask."""
+        pairs = zip(frames.tolist(), columns.tolist(), strict=True)
+        return [rle for t, n in pairs if (rle := self.tubes[n].masks[t]) is not None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,12 +154,17 @@ def overlap(found: Sequence[Tube], annotated: Sequence[Tube], wanted: NDArray[np
     shared = np.zeros(both.shape, np.int64)
     for rows, columns in _blocks(compared.any(axis=0)):
         block = compared[:, rows][:, :, columns]
-        for t in np.flatnonzero(block.any(axis=(1, 2))).tolist():
+        f_wanted, a_wanted = block.any(axis=2), block.any(axis=1)
+        for begin in range(0, length, SIDE_BY_SIDE):
+            strip = slice(begin, begin + SIDE_BY_SIDE)
             for size in range(len(sizes)):
-                some, others = rows[f.size[t, rows] == size], columns[a.size[t, columns] == size]
-                if len(some) and len(others):
-                    pairs = masks.intersection_matrix(f.on_frame(t, some), a.on_frame(t, others), f.areas[t, some])
-                    shared[t, some[:, None], others] = pairs
+                t, row = np.nonzero(f_wanted[strip] & (f.size[strip, rows] == size))
+                u, column = np.nonzero(a_wanted[strip] & (a.size[strip, columns] == size))
+                if len(t) and len(u):
+                    some, others = (begin + t, rows[row]), (begin + u, columns[column])
+                    pairs = masks.intersection_matrix(f.rles(*some), a.rles(*others), f.areas[some])
+                    i, j = np.nonzero(t[:, None] == u)
+                    shared[begin + t[i], rows[row[i]], columns[column[j]]] = pairs[i, j]
     beyond = (f.size == _BEYOND)[:, :, None] | (a.size == _BEYOND)[:, None]
     return Overlap(f, a, shared, f.areas[:, :, None] + a.areas[:, None] - shared, uneven, beyond)
 
