@@ -19,6 +19,7 @@ from vistool.testing import CATEGORIES, FakeOfflineModel, FakeOnlineModel, draw,
 from vistool.types import RunOptions
 from vistool.weights import checkpoint
 from vistool.weights.checkpoint import Checkpoint, CheckpointInfo
+from vistool.weights.foreign import Foreign
 
 SIZE_HW = (48, 64)
 FRAMES = 12
@@ -103,14 +104,14 @@ def fake_methods(monkeypatch: pytest.MonkeyPatch) -> FakeMethods:
     return asked
 
 
-def convert_plain(tensors: dict[str, torch.Tensor], layout: str) -> Checkpoint:
+def convert_plain(foreign: Foreign, layout: str) -> Checkpoint:
     """One tensor, `a`, which the other layout calls `*a`."""
     from vistool.errors import WeightsError
 
     name = {"plain": "a", "starred": "*a"}[layout]
-    if tensors.keys() != {name}:
-        raise WeightsError(f"tensors left over or missing: {sorted(tensors.keys() ^ {name})}")
-    return Checkpoint(info_of("fake"), {"a": tensors[name]})
+    if foreign.tensors.keys() != {name}:
+        raise WeightsError(f"tensors left over or missing: {sorted(foreign.tensors.keys() ^ {name})}")
+    return Checkpoint(info_of("fake"), {"a": foreign.tensors[name]})
 
 
 def info_of(method: str) -> CheckpointInfo:

@@ -17,6 +17,7 @@ from vistool.methods.published_info import describe
 from vistool.nn.presets import Mask2FormerSizes
 from vistool.nn.published import to_published
 from vistool.weights.checkpoint import Checkpoint
+from vistool.weights.foreign import Foreign
 
 SIZES = Mask2FormerSizes(
     backbone="resnet-50", num_classes=3, queries=4, dim=64, encoder_layers=1, encoder_ffn=64, decoder_layers=3,
@@ -39,7 +40,7 @@ def as_checkpoint(network: torch.nn.Module, sizes: Mask2FormerSizes, method: str
 def test_a_converted_checkpoint_starts_with_mask2formers_masks(parent: Mask2FormerVis, layout: str) -> None:
     published = to_published(parent.state_dict(), "detectron2-mask2former")
 
-    made = convert(published, layout)
+    made = convert(Foreign(published), layout)
 
     child = Ifr(Preset(**made.info.sizes)).eval()
     child.load_state_dict(dict(made.tensors))
@@ -48,7 +49,7 @@ def test_a_converted_checkpoint_starts_with_mask2formers_masks(parent: Mask2Form
     torch.testing.assert_close(ours.mask_logits(), theirs.mask_logits, atol=1e-3, rtol=1e-4)
     logits = theirs.class_logits[..., :-1] - theirs.class_logits[..., -1:]
     torch.testing.assert_close(ours.final.class_logits, logits, atol=1e-4, rtol=1e-4)
-    assert "identity" in made.info.notes
+    assert "identity" in made.info.untrained
 
 
 def test_a_head_for_other_classes_is_left_behind(parent: Mask2FormerVis) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig, SwinConfig
 
@@ -19,6 +19,7 @@ from vistool.methods.mask2former_vis.inference import build
 from vistool.methods.mask2former_vis.network import Mask2FormerVis
 from vistool.nn import backbones
 from vistool.nn.published import to_published
+from vistool.weights.foreign import Foreign, read_foreign
 
 TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -88,7 +89,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
             "small-resnet": ResNetConfig(out_features=STAGES, **SMALL_RESNET),
         }
         theirs = reference(configs[request.param])
-        yield Pair(build(convert(theirs.state_dict(), "transformers-mask2former")), theirs)
+        yield Pair(build(convert(Foreign(theirs.state_dict()), "transformers-mask2former")), theirs)
 
 
 def record(model: nn.Module, names: dict[str, str]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def test_files_that_transformers_writes_are_read_and_ours_are_read_by_it(
     theirs = reference(swin(SMALL_SWIN))
     theirs.save_pretrained(tmp_path / "theirs")
 
-    network = build(convert(load_file(tmp_path / "theirs" / "model.safetensors"), "auto"))
+    network = build(convert(read_foreign(tmp_path / "theirs"), "auto"))
     theirs.config.save_pretrained(tmp_path / "ours")
     exported = to_published(network.state_dict(), "transformers-mask2former")
     save_file(exported, tmp_path / "ours" / "model.safetensors", metadata={"format": "pt"})

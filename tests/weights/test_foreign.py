@@ -49,13 +49,13 @@ def write(path: Path, wrapped: bool) -> None:
 def test_every_kind_of_file_gives_the_same_tensors(tmp_path: Path, suffix: str, wrapped: bool) -> None:
     write(tmp_path / f"a{suffix}", wrapped)
 
-    assert as_lists(read_foreign(tmp_path / f"a{suffix}")) == as_lists(WEIGHTS)
+    assert as_lists(read_foreign(tmp_path / f"a{suffix}").tensors) == as_lists(WEIGHTS)
 
 
 def test_an_ordered_dictionary_of_either_kind_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(OrderedDict(a=np.ones(2, np.float32))))
 
-    assert as_lists(read_foreign(tmp_path / "a.pkl")) == {"a": [1.0, 1.0]}
+    assert as_lists(read_foreign(tmp_path / "a.pkl").tensors) == {"a": [1.0, 1.0]}
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from .tables import listing, table
 if TYPE_CHECKING:
     from ..methods import Method
     from ..weights.checkpoint import Checkpoint
+    from ..weights.foreign import Foreign
     from ..weights.registry import Entry
 
 
@@ -114,8 +115,8 @@ def convert(
 
     from ..weights.foreign import read_foreign
 
-    tensors = read_foreign(foreign)
-    converted = row.convert(tensors, layout) if layout else _converted(row, tensors, foreign)
+    content = read_foreign(foreign)
+    converted = row.convert(content, layout) if layout else _converted(row, content, foreign)
     checkpoint.write(out, converted.info, converted.tensors, half=half, overwrite=overwrite)
     typer.echo(
         f"wrote {out} ({method}, preset {converted.info.preset}, {len(converted.info.categories)} classes)", err=True
@@ -140,16 +141,16 @@ def probe(
     write_arrays(out, find_method(loaded.info.method).probe(loaded, arrays))
 
 
-def _converted(row: Method, tensors: Any, foreign: Path) -> Checkpoint:
+def _converted(row: Method, content: Foreign, path: Path) -> Checkpoint:
     """By the first layout that accounts for every tensor; WeightsError with all complaints when none does."""
     complaints = []
     for layout in row.layouts:
         try:
-            return row.convert(tensors, layout)
+            return row.convert(content, layout)
         except WeightsError as error:
             complaints.append(f"{layout}: {error.message}")
     raise WeightsError(
-        f"no layout fits the weights: `{foreign}` ({'; '.join(complaints) or 'this method reads none'})",
+        f"no layout fits the weights: `{path}` ({'; '.join(complaints) or 'this method reads none'})",
         hint="check --method, or give --layout",
     )
 

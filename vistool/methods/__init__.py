@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..protocols import VideoModel
     from ..types import RunOptions
     from ..weights.checkpoint import Checkpoint
+    from ..weights.foreign import Foreign
 
 Mode = Literal["online", "offline"]
 Arrays = Mapping[str, "np.ndarray[Any, Any]"]
@@ -63,7 +64,7 @@ class Method:
     layouts: tuple[str, ...]  # foreign checkpoint layouts that `weights convert` reads for this method
     load: Callable[[Checkpoint, RunOptions], VideoModel]
     recipe: Callable[[], Recipe]
-    convert: Callable[[Mapping[str, Tensor], str], Checkpoint]  # (foreign tensors, layout) → ours; strict both ways
+    convert: Callable[[Foreign, str], Checkpoint]  # (another project's, its layout) → ours; strict both ways
     probe: Callable[[Checkpoint, Arrays], Arrays]  # `weights probe`: input arrays → output arrays of the contract
     tta: bool = False  # whether it defines test-time augmentation
 
@@ -80,10 +81,10 @@ def _ifr_recipe() -> Recipe:
     return IfrRecipe()
 
 
-def _ifr_convert(tensors: Mapping[str, Tensor], layout: str) -> Checkpoint:
+def _ifr_convert(foreign: Foreign, layout: str) -> Checkpoint:
     from .ifr.checkpoint import convert
 
-    return convert(tensors, layout)
+    return convert(foreign, layout)
 
 
 def _ifr_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:
@@ -98,10 +99,10 @@ def _mask2former_vis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
     return load(checkpoint, options)
 
 
-def _mask2former_vis_convert(tensors: Mapping[str, Tensor], layout: str) -> Checkpoint:
+def _mask2former_vis_convert(foreign: Foreign, layout: str) -> Checkpoint:
     from .mask2former_vis.checkpoint import convert
 
-    return convert(tensors, layout)
+    return convert(foreign, layout)
 
 
 def _mask2former_vis_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from ..errors import WeightsError
 from ..nn.presets import Mask2FormerSizes
 from ..types import Category
 from ..weights.checkpoint import CheckpointInfo
@@ -16,17 +15,9 @@ SHORT_SIDE = {"resnet": 360, "swin": 480}  # pixels, by the backbone's kind
 CONF = 0.3
 
 
-def describe(
-    method: str, sizes: Mask2FormerSizes, presets: Mapping[str, Mask2FormerSizes], names: Sequence[str] = ()
-) -> CheckpointInfo:
-    """The facts of a file that carries tensors only; `names` are those of the classes, in order.
-
-    A published file does not name its classes: without `names` they are `class_0`, `class_1` and so on. WeightsError
-    when the number of names is not that of the classes.
-    """
-    if names and len(names) != sizes.num_classes:
-        raise WeightsError(f"category names do not fit: {len(names)} (the checkpoint has {sizes.num_classes} classes)")
-    words = names or [f"class_{label}" for label in range(sizes.num_classes)]
+def describe(method: str, sizes: Mask2FormerSizes, presets: Mapping[str, Mask2FormerSizes]) -> CheckpointInfo:
+    """The facts of a file that carries tensors only. It does not name its classes: `class_0`, `class_1` and so on."""
+    words = [f"class_{label}" for label in range(sizes.num_classes)]
     return CheckpointInfo(
         method=method,
         preset=preset_name(sizes, presets),

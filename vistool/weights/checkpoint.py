@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OutputExistsError, VistoolError, WeightsError
 from ..types import Category
@@ -45,6 +45,8 @@ class CheckpointInfo:
     ap: Mapping[str, float] = field(default_factory=dict)  # data set → measured AP, a fraction
     parent: str | None = None  # key, or name and sha256, of the checkpoint this one started from
     notes: str = ""
+    trained_on: Literal["images", "videos"] = "videos"
+    untrained: str = ""  # modules that the parent lacks, and what they do until they are trained; empty: none
 
 
 @dataclass(frozen=True, slots=True)

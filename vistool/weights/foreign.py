@@ -6,9 +6,11 @@ unpickler that knows NumPy arrays and containers, and refuses every other name.
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,63 @@ _ALLOWED = {
 }
 
 
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by their published names, in the file's precision.
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A checkpoint of another project."""
 
-    Raises WeightsError when the file is absent, damaged, of an unknown kind, or holds anything but plain numbers.
+    tensors: Mapping[str, Tensor]  # by their published names, in the file's precision
+    config: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the `config.json` of transformers; empty where there is none
+
+
+def read_foreign(path: Path) -> Foreign:
+    """A file, or a folder in the layout of the hub: `config.json` beside one file of tensors or several shards.
+
+    WeightsError when something is absent, damaged, of an unknown kind, or holds anything but plain numbers.
     """
+    if path.is_dir():
+        files = _files_of(path)
+        tensors = {name: tensor for file in files for name, tensor in _read_file(file).items()}
+        return Foreign(tensors, _config(path / "config.json"))
+    return Foreign(_read_file(path), _config(path.parent / "config.json"))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The file, or the shards that an index names, of the first kind that is there; safetensors first."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            shards = sorted({str(shard) for shard in _json(index).get("weight_map", {}).values()})
+            if wrong := [shard for shard in shards if Path(shard).name != shard]:
+                raise WeightsError(
+                    f"weights are damaged: `{index}` (it names `{wrong[0]}`, which is no file beside it)"
+                )
+            return [folder / shard for shard in shards]
+    raise WeightsError(
+        f"no weights in folder: `{folder}` (neither model.safetensors nor pytorch_model.bin, whole or in shards)",
+        hint="give the folder that `save_pretrained` wrote, or a file",
+    )
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    return _json(path) if path.is_file() else {}
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot read: `{path}` ({error})", hint="fetch the file again") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"not an object of JSON: `{path}`", hint="fetch the file again")
+    return found
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file."""
     if path.suffix not in _READERS:
         raise WeightsError(
             f"unknown kind of weights: `{path}` (its suffix says nothing)", hint=f"one of: {', '.join(_READERS)}"

@@ -6,30 +6,29 @@ no-object (see `start.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import torch
-from torch import Tensor
 
 from ...nn.published import from_published
 from ...weights.checkpoint import Checkpoint
+from ...weights.foreign import Foreign
 from ..published_info import describe, preset_name
 from .network import Ifr
 from .presets import PRESETS, Preset
 from .start import with_sigmoid_head
 
-NOTES = "IFR's own modules start as the identity: no recurrence, clip queries are means over frames"
+UNTRAINED = "IFR's own modules start as the identity: no recurrence, clip queries are means over frames"
 
 
-def convert(tensors: Mapping[str, Tensor], layout: str, names: Sequence[str] = ()) -> Checkpoint:
-    """Weights in one of `nn.published.LAYOUTS`, or "auto"; `names` are those of the classes, in order."""
-    sizes, shared = from_published(tensors, layout)
+def convert(foreign: Foreign, layout: str) -> Checkpoint:
+    """`layout` is one of `nn.published.LAYOUTS`, or "auto"; WeightsError when a tensor is missing or left over."""
+    sizes, shared = from_published(foreign.tensors, layout)
     preset = Preset(**asdict(sizes), rho=0.0)
     torch.manual_seed(0)  # attention inside the clip update is random behind its zero output
     state = Ifr(preset).state_dict()
-    info = describe("ifr", sizes, PRESETS, names)
+    info = describe("ifr", sizes, PRESETS)
     named = preset_name(replace(preset, rho=1.0), PRESETS)
     return Checkpoint(
-        replace(info, preset=named, sizes=asdict(preset), notes=NOTES), {**state, **with_sigmoid_head(shared)}
+        replace(info, preset=named, sizes=asdict(preset), untrained=UNTRAINED), {**state, **with_sigmoid_head(shared)}
     )
