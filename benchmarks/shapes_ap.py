@@ -22,7 +22,8 @@ def main() -> None:
     """Print one row a method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("annotations", type=Path, help="YTVIS JSON beside its videos")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    trained = [name for name, row in METHODS.items() if row.recipe is not None]
+    parser.add_argument("--methods", nargs="+", default=trained, choices=list(METHODS))
     parser.add_argument("--weights", help="key or path; default: those of the method")
     parser.add_argument("--score-min", type=float, default=0.3, help="of tracks that identities and HOTA look at")
     parser.add_argument("--draws", type=int, default=1000, help="of the videos, for 95 %% intervals")

@@ -17,6 +17,12 @@ settings.load_profile("same")  # a test run depends on the code alone; `make exp
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fetched to, or found in, the cache of whoever runs the tests."""
+    monkeypatch.setenv("VISTOOL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real videos and annotated sequences, which are not part of the repository."""

@@ -26,13 +26,14 @@ MAY_IMPORT = {
     "runner": SEAMS | CORE | {"masks", "video"},
     "windows": SEAMS | CORE | {"masks", "video"},
     "ranking": SEAMS | CORE | {"masks", "video"},
+    "mapping": SEAMS,
     "writers": SEAMS | {"masks", "video"},
     "evaluation": SEAMS | {"masks", "runs"},
     "shapes": SEAMS | {"masks", "video"},
     "weights": SEAMS,
     "methods": SEAMS | {"nn", "masks", "weights"},
     "training": SEAMS | {"methods", "nn", "video", "masks", "weights"},
-    "cli": SEAMS | CORE | {"training", "evaluation", "writers", "methods", "video", "weights", "shapes"},
+    "cli": SEAMS | CORE | {"mapping", "training", "evaluation", "writers", "methods", "video", "weights", "shapes"},
     "__main__": {"cli"},
 }
 TENSORS = {"torch", "transformers", "safetensors"}

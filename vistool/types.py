@@ -29,7 +29,7 @@ class VideoInfo:
     rotation: int = 0  # degrees, counter-clockwise, that were applied to make the frames upright
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Frame:
     """One picture of a video."""
 

@@ -75,13 +75,18 @@ def fake_methods(monkeypatch: pytest.MonkeyPatch) -> FakeMethods:
             asked.during()
             return super().segment(video, frames)
 
+    class Both(Offline):
+        begin = FakeOnlineModel.begin
+
     def load(given: Checkpoint, options: RunOptions) -> VideoModel:
         asked.options.append(options)
         if given.info.method == "fake-online":
-            return FakeOnlineModel(TRACKS)
-        return Offline(TRACKS)
+            return FakeOnlineModel(TRACKS, given.info.categories)
+        if given.info.method == "fake-both":
+            return Both(TRACKS, given.info.categories)
+        return Offline(TRACKS, given.info.categories)
 
-    def probe(given: Checkpoint, arrays: dict[str, object]) -> dict[str, object]:
+    def probe(given: Checkpoint, arrays: dict[str, object], mode: str) -> dict[str, object]:
         return {"twice": 2 * arrays["frames"]}  # type: ignore[operator]
 
     offline = Method(
@@ -101,6 +106,7 @@ def fake_methods(monkeypatch: pytest.MonkeyPatch) -> FakeMethods:
         monkeypatch.delitem(METHODS, name)
     monkeypatch.setitem(METHODS, "fake", offline)
     monkeypatch.setitem(METHODS, "fake-online", replace(offline, modes=("online",), tta=True))
+    monkeypatch.setitem(METHODS, "fake-both", replace(offline, modes=("offline", "online")))
     return asked
 
 
@@ -135,9 +141,9 @@ def weights(tmp_path: Path, fake_methods: FakeMethods) -> Path:
     return write_weights(tmp_path / "weights" / "fake.safetensors", "fake")
 
 
-def write_weights(path: Path, method: str) -> Path:
+def write_weights(path: Path, method: str, **facts: object) -> Path:
     path.parent.mkdir(exist_ok=True)
-    checkpoint.write(path, info_of(method), {"a": torch.zeros(3)}, half=False)
+    checkpoint.write(path, replace(info_of(method), **facts), {"a": torch.zeros(3)}, half=False)  # type: ignore[arg-type]
     return path
 
 

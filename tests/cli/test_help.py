@@ -59,6 +59,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     assert {name.removeprefix("vistool ") for name in COMMANDS} - {"vistool", "weights", "shapes"} == {
         "segment", "render", "eval", "inspect", "train", "methods", "methods show", "shapes make",
         "weights list", "weights show", "weights path", "weights verify", "weights convert", "weights probe",
+        "weights pull", "weights rm", "doctor",
     }  # fmt: skip
 
 

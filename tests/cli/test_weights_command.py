@@ -6,11 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from conftest import Vistool
-from safetensors.torch import save_file
 
 from vistool.weights import checkpoint, registry
 
@@ -65,6 +62,45 @@ class TestTables:
         assert (shown["method"], shown["parameters"], shown["sha256"]) == ("fake", 3, entry.sha256)
         assert ("entry" in shown) == (by == "key")
 
+    @pytest.mark.parametrize(
+        ("changes", "state", "usable"),
+        [
+            ({}, "bundled", True),
+            ({"file": "absent.safetensors"}, "missing", True),
+            ({"method": "later"}, "not yet", False),
+            ({"source": "url", "layout": "dotted"}, "not yet", False),
+            ({"source": "url", "layout": "plain"}, "to fetch", True),
+            ({"source": "manual", "layout": "plain"}, "by hand", True),
+        ],
+        ids=["bundled", "missing", "method to come", "layout to come", "to fetch", "by hand"],
+    )
+    def test_the_list_says_what_can_be_used_and_what_is_at_hand(
+        self,
+        vistool: Vistool,
+        entry: registry.Entry,
+        monkeypatch: pytest.MonkeyPatch,
+        changes: dict[str, str],
+        state: str,
+        usable: bool,
+    ) -> None:
+        use(replace(entry, **changes), monkeypatch)
+
+        assert vistool("weights", "list").out.splitlines()[1].endswith(f"  {state}")
+        (listed,) = json.loads(vistool("weights", "list", "--json").out)
+        assert (listed["state"], listed["usable"], listed["at_hand"]) == (state, usable, state == "bundled")
+
+    def test_what_is_not_at_hand_is_shown_as_far_as_it_is_known(
+        self, vistool: Vistool, entry: registry.Entry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        use(replace(entry, source="manual", licence="CC-BY-NC-4.0", categories="ovis"), monkeypatch)
+
+        shown = json.loads(vistool("weights", "show", entry.key, "--json").out)
+
+        assert (shown["licence"], shown["class_count"], shown["at_hand"]) == ("CC-BY-NC-4.0", 25, False)
+        assert "parameters" not in shown
+        lines = [line.split() for line in vistool("weights", "show", entry.key).out.splitlines()]
+        assert ["categories", "ovis"] in lines
+
     def test_a_checkpoint_is_shown_to_people(self, vistool: Vistool, weights: Path) -> None:
         said = vistool("weights", "show", weights).out.splitlines()
 
@@ -72,7 +108,9 @@ class TestTables:
         assert any(line.startswith("categories") and line.endswith("square, bar, tile") for line in said)
 
     def test_the_path_of_a_key_is_printed_alone(self, vistool: Vistool, entry: registry.Entry) -> None:
-        assert vistool("weights", "path", entry.key).out == f"{entry.path}\n"
+        assert vistool("weights", "path", entry.key).out == f"{entry.bundled_path}\n"
+        as_json = json.loads(vistool("weights", "path", entry.key, "--json").out)
+        assert as_json == {"key": entry.key, "file": str(entry.bundled_path)}
 
     @pytest.mark.parametrize("command", ["path", "show", "verify"])
     def test_an_unknown_key_is_answered_with_the_nearest(
@@ -86,14 +124,14 @@ class TestTables:
     def test_the_methods_are_listed_with_what_their_weights_hold(self, vistool: Vistool, entry: registry.Entry) -> None:
         rows = {row["name"]: row for row in json.loads(vistool("methods", "--json").out)}
 
-        assert rows.keys() == {"fake", "fake-online"}
+        assert rows.keys() == {"fake", "fake-online", "fake-both"}
         assert rows["fake"]["modes"] == ["offline"]
         assert (rows["fake"]["parameters"], rows["fake"]["licence"]) == (3, "Apache-2.0")
 
     def test_the_methods_are_a_table_for_people(self, vistool: Vistool, entry: registry.Entry) -> None:
         lines = vistool("methods").out.splitlines()
 
-        assert [line.split()[0] for line in lines] == ["name", "fake", "fake-online"]
+        assert [line.split()[0] for line in lines] == ["name", "fake", "fake-online", "fake-both"]
 
     def test_a_method_whose_weights_are_not_at_hand_is_listed_all_the_same(
         self, vistool: Vistool, entry: registry.Entry, weights: Path
@@ -128,123 +166,16 @@ class TestVerify:
         assert said.out.startswith("fake-weights  sha256 is" if fault == "changed" else "fake-weights  missing")
         assert "fake-weights" in said.err
 
+    def test_what_is_found_is_told_to_programs(self, vistool: Vistool, entry: registry.Entry, weights: Path) -> None:
+        weights.unlink()
 
-class TestConvert:
-    @pytest.mark.parametrize("name", ["a", "*a"], ids=["first layout", "second layout"])
-    def test_the_layout_that_fits_is_found(
-        self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path, name: str
-    ) -> None:
-        save_file({name: torch.ones(2)}, tmp_path / "foreign.safetensors")
+        said = vistool("weights", "verify", "--all", "--json")
 
-        said = vistool(
-            "weights", "convert", tmp_path / "foreign.safetensors", "--method", "fake", "-o", desk / "ours.safetensors"
-        )
+        assert said.code == 5
+        assert json.loads(said.out) == [{"name": "fake-weights", "file": str(weights), "fault": "missing"}]
 
-        assert (said.code, said.out) == (0, "")
-        assert checkpoint.read(desk / "ours.safetensors").tensors["a"].tolist() == [1.0, 1.0]
+    def test_a_file_is_no_key(self, vistool: Vistool, entry: registry.Entry, weights: Path) -> None:
+        said = vistool("weights", "verify", weights)
 
-    def test_half_precision_is_asked_for(self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path) -> None:
-        torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "foreign.pth")
-
-        vistool(
-            "weights", "convert", tmp_path / "foreign.pth", "--method", "fake", "--layout", "plain", "--half",
-            "-o", desk / "ours.safetensors",
-        )  # fmt: skip
-
-        assert checkpoint.read_header(desk / "ours.safetensors").dtypes == ("F16",)
-
-    @pytest.mark.parametrize(
-        ("args", "code", "told"),
-        [
-            (("--layout", "dotted"), 2, "unknown layout for fake: `dotted`"),
-            (("--layout", "starred"), 5, "left over or missing"),
-            ((), 5, "no layout fits"),
-        ],
-        ids=["unknown layout", "another layout", "no layout"],
-    )
-    def test_what_does_not_fit_is_refused(
-        self,
-        vistool: Vistool,
-        weights: Path,
-        tmp_path: Path,
-        desk: Path,
-        args: tuple[str, ...],
-        code: int,
-        told: str,
-    ) -> None:
-        save_file({"b": torch.ones(2)}, tmp_path / "foreign.safetensors")
-
-        said = vistool(
-            "weights", "convert", tmp_path / "foreign.safetensors", "--method", "fake", *args,
-            "-o", desk / "ours.safetensors",
-        )  # fmt: skip
-
-        assert said.code == code
-        assert told in said.err.splitlines()[0]
-        assert list(desk.iterdir()) == []
-
-    @pytest.mark.parametrize(
-        ("name", "code"), [("there.safetensors", 7), ("absent/a.safetensors", 4), ("a.pth", 2)], ids=str
-    )
-    def test_an_output_that_cannot_be_is_refused_before_any_work(
-        self, vistool: Vistool, weights: Path, desk: Path, name: str, code: int
-    ) -> None:
-        (desk / "there.safetensors").touch()
-
-        said = vistool("weights", "convert", "no-such-input.pth", "--method", "fake", "-o", desk / name)
-
-        assert said.code == code
-
-
-class TestProbe:
-    def test_arrays_go_in_and_come_out(self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path) -> None:
-        frames = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
-        np.savez(tmp_path / "in.npz", frames=frames)
-
-        said = vistool("weights", "probe", weights, "--input", tmp_path / "in.npz", "-o", desk / "out.npz")
-
-        assert (said.code, said.out, said.err) == (0, "", "")
-        assert np.load(desk / "out.npz")["twice"].tolist() == (2 * frames).tolist()
-        assert [path.name for path in desk.iterdir()] == ["out.npz"]
-
-    def test_the_same_arrays_give_the_same_bytes(
-        self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path
-    ) -> None:
-        np.savez(tmp_path / "in.npz", frames=np.ones((1, 3, 2, 2), np.float32))
-
-        for name in ("one.npz", "two.npz"):
-            vistool("weights", "probe", weights, "--input", tmp_path / "in.npz", "-o", desk / name)
-
-        assert (desk / "one.npz").read_bytes() == (desk / "two.npz").read_bytes()
-
-    @pytest.mark.parametrize("kind", ["absent", "text", "one array", "objects"])
-    def test_what_is_no_npz_file_is_refused(
-        self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path, kind: str
-    ) -> None:
-        path = tmp_path / "in.npz"
-        match kind:
-            case "text":
-                path.write_text("frames")
-            case "one array":
-                with path.open("wb") as file:
-                    np.save(file, np.ones(3))
-            case "objects":
-                np.savez(path, frames=np.array([None, "a"], dtype=object))
-
-        said = vistool("weights", "probe", weights, "--input", path, "-o", desk / "out.npz")
-
-        assert (said.code, said.out) == (4, "")
-        assert said.err.startswith("error: ")
-        assert list(desk.iterdir()) == []
-
-    def test_weights_of_an_unknown_method_are_refused(
-        self, vistool: Vistool, weights: Path, tmp_path: Path, desk: Path
-    ) -> None:
-        np.savez(tmp_path / "in.npz", frames=np.ones(3, np.float32))
-        read = checkpoint.read(weights)
-        checkpoint.write(weights, replace(read.info, method="other"), read.tensors, half=False, overwrite=True)
-
-        said = vistool("weights", "probe", weights, "--input", tmp_path / "in.npz", "-o", desk / "out.npz")
-
-        assert said.code == 2
-        assert "`other`" in said.err
+        assert (said.code, said.out) == (2, "")
+        assert "it is a file" in said.err

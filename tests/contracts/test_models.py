@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vistool import masks
-from vistool.methods import METHODS
+from vistool.methods import METHODS, Mode
 from vistool.protocols import OfflineModel, OnlineModel, VideoModel
+from vistool.ranking import Ranking
+from vistool.runner import run
 from vistool.testing import CATEGORIES, FakeOfflineModel, FakeOnlineModel, FakeSource, moving_rectangles
 from vistool.types import Frame, FramePrediction, RunOptions, Track, VideoInfo
 
@@ -21,21 +24,43 @@ FAKES = {"fake online": FakeOnlineModel, "fake offline": FakeOfflineModel}
 
 ONLINE = ["fake online", *(name for name, row in METHODS.items() if "online" in row.modes)]
 OFFLINE = ["fake offline", *(name for name, row in METHODS.items() if "offline" in row.modes)]
+EVERY_MODE = [*((name, "online") for name in ONLINE), *((name, "offline") for name in OFFLINE)]
 
 
-def model(name: str) -> VideoModel:
+def tiny_videomt() -> tuple[Any, Mapping[str, Any]]:
+    from vistool.methods.videomt.network import empty_network
+    from vistool.methods.videomt.presets import PRESETS
+
+    preset = replace(PRESETS["tiny"], num_classes=len(CATEGORIES))
+    network = empty_network(preset)
+    network.init_weights()
+    return preset, network.state_dict()
+
+
+UNTRAINED = {"videomt": tiny_videomt}
+"""Of methods without a recipe: sizes and fresh weights."""
+
+
+def tiny(name: str) -> tuple[Any, Mapping[str, Any]]:
+    """Sizes and fresh weights of a row, the same each time."""
+    import torch
+
+    recipe = METHODS[name].recipe
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if recipe is None:
+            return UNTRAINED[name]()
+        preset = replace(recipe().presets["tiny"], num_classes=len(CATEGORIES))
+        return preset, recipe().build(preset).state_dict()
+
+
+def model(name: str, **options: Any) -> VideoModel:
     """The model called `name`; the same weights each time."""
     if name in FAKES:
         return FAKES[name](TRACKS)
-    import torch
-
     from vistool.weights.checkpoint import Checkpoint, CheckpointInfo
 
-    row = METHODS[name]
-    preset = replace(row.recipe().presets["tiny"], num_classes=len(CATEGORIES))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        tensors = row.recipe().build(preset).state_dict()
+    preset, tensors = tiny(name)
     info = CheckpointInfo(
         method=name,
         preset="tiny",
@@ -43,12 +68,14 @@ def model(name: str) -> VideoModel:
         categories=CATEGORIES,
         pixel_mean=(123.675, 116.28, 103.53),
         pixel_std=(58.395, 57.12, 57.375),
-        short_side=SIZE[0],
+        short_side=getattr(preset, "image_size", SIZE[0]),  # of a network for pictures of one size
         conf=0.3,
         training_data="none",
         licence="none",
     )
-    return row.load(Checkpoint(info, tensors), RunOptions(score_floor=0.0, max_instances=5))
+    return METHODS[name].load(
+        Checkpoint(info, tensors), RunOptions(**{"score_floor": 0.0, "max_instances": 5} | options)
+    )
 
 
 def video(tracks: Sequence[Track] = TRACKS) -> tuple[VideoInfo, list[Frame]]:
@@ -133,3 +160,28 @@ def test_the_same_frames_give_the_same_candidates(name: str) -> None:
     one.segment(info, frames[:2])
 
     assert one.segment(info, frames) == first
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_a_track_has_an_opinion_on_every_class_or_on_one(name: str) -> None:
+    predictions = online_pass(model(name), video()[1])  # type: ignore[arg-type]
+
+    scored = [prediction for prediction in predictions if prediction.class_scores is not None]
+    assert len(scored) in (0, len(predictions))
+    for prediction in scored:
+        assert prediction.class_scores.shape == (len(prediction.labels), len(CATEGORIES))  # type: ignore[union-attr]
+        np.testing.assert_array_equal(prediction.class_scores.argmax(1), prediction.labels)  # type: ignore[union-attr]
+        np.testing.assert_array_equal(prediction.class_scores.max(1), prediction.scores)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("floor", [None, 0.0], ids=["its own floor", "no floor"])
+@pytest.mark.parametrize(("name", "mode"), EVERY_MODE, ids=[f"{name}, {mode}" for name, mode in EVERY_MODE])
+def test_every_mode_of_every_row_runs(name: str, mode: Mode, floor: float | None) -> None:
+    one = model(name, score_floor=floor)
+
+    result = run(FakeSource.of(TRACKS), one, mode=mode, window=4, overlap=2, ranking=Ranking(conf=0.0))
+
+    assert result.categories == one.categories
+    assert list(result.times_s) == [0, 2, 4, 6, 8, 10]
+    assert all(track.id >= 1 and set(track.masks) <= set(result.times_s) for track in result.tracks)
+    assert all(mask.size_hw == SIZE for track in result.tracks for mask in track.masks.values())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import torch
 
 from vistool import masks
-from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, Images, kept_slots
+from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter
+from vistool.methods.frame_masks import SLOTS_MAX, Selection
 from vistool.methods.published_info import describe
 from vistool.nn.letterbox import Letterbox
 from vistool.nn.presets import Mask2FormerSizes
@@ -26,8 +28,8 @@ def segmenter(probs: list[list[float]], seen: list[list[bool]], **options: float
     for slot, frames in enumerate(seen):
         logits[slot, torch.tensor(frames), :, :12] = 1.0
 
-    def predict(images: Images) -> ClipEvidence:
-        assert [image.shape for image in images] == [(64, 96, 3)] * len(FRAMES)
+    def predict(frames: Sequence[Frame]) -> ClipEvidence:
+        assert list(frames) == FRAMES
         return ClipEvidence(torch.tensor(probs), logits, box)
 
     return ClipSegmenter(predict, INFO, RunOptions(**options))  # type: ignore[arg-type]
@@ -63,9 +65,14 @@ def test_no_candidate_at_all_gives_no_track() -> None:
 def test_slots_are_kept_best_first_and_no_more_than_asked_for() -> None:
     probs = torch.tensor([[0.2, 0.1], [0.9, 0.1], [0.1, 0.5], [0.3, 0.6]])
 
-    assert kept_slots(probs, 0.15, 10).tolist() == [1, 3, 2, 0]
-    assert kept_slots(probs, 0.15, 2).tolist() == [1, 3]
-    assert kept_slots(probs, 0.55, 10).tolist() == [1, 3]
+    assert Selection(0.15, 10).slots(probs).tolist() == [1, 3, 2, 0]
+    assert Selection(0.15, 2).slots(probs).tolist() == [1, 3]
+    assert Selection(0.55, 10).slots(probs).tolist() == [1, 3]
+
+
+def test_options_say_which_slots_are_kept_and_are_filled_in() -> None:
+    assert Selection.of(INFO, RunOptions(score_floor=0.0, max_instances=7)) == Selection(0.0, 7)
+    assert Selection.of(INFO, RunOptions()) == Selection(CANDIDATE_SHARE * INFO.conf, SLOTS_MAX)
 
 
 def test_without_a_floor_candidates_are_kept_from_a_share_of_the_threshold_of_the_weights_on() -> None:

@@ -65,7 +65,8 @@ def test_without_the_cross_frame_term_the_loss_is_mask2formers() -> None:
     found = losses(ours, targets(), preset)
 
     torch.manual_seed(0)
-    expected = mask2former_loss.losses(masked_decoder.ClipOutput(theirs[-1], tuple(theirs[:-1])), targets(), preset)
+    clip = masked_decoder.ClipOutput(theirs[-1], tuple(theirs[:-1]), embeddings=torch.zeros(0))
+    expected = mask2former_loss.losses(clip, targets(), preset)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
 

@@ -75,7 +75,7 @@ def test_some_steps_on_one_clip_lower_every_term() -> None:
 
 def output_of(classes: Tensor, masks: Tensor, layers: int) -> ClipOutput:
     prediction = Prediction(classes, masks)
-    return ClipOutput(prediction, (prediction,) * (layers - 1))
+    return ClipOutput(prediction, (prediction,) * (layers - 1), embeddings=torch.zeros(0))
 
 
 def test_the_loss_sums_over_predictions_and_frames() -> None:
@@ -166,19 +166,57 @@ def test_published_sizes_go_by_their_preset(name: str) -> None:
     assert info.sizes == asdict(PRESETS[name])
 
 
-def test_a_probe_returns_what_the_network_says() -> None:
-    weights = checkpoint()
-    frames = np.random.default_rng(0).standard_normal((2, 3, 70, 90)).astype(np.float32)
-
-    arrays = probe(weights, {"frames": frames})
-
+def network_of(weights: Checkpoint) -> Mask2FormerVis:
     network = Mask2FormerVis(SMALL).eval()
     network.load_state_dict(dict(weights.tensors))
+    return network
+
+
+def noise(frames: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((frames, 3, 70, 90)).astype(np.float32)
+
+
+def test_a_probe_returns_what_the_network_says() -> None:
+    weights, frames = checkpoint(), noise(2)
+
+    arrays = probe(weights, {"frames": frames}, "offline")
+
     with torch.no_grad():
-        final = network(torch.from_numpy(frames)[None]).final
+        final = network_of(weights)(torch.from_numpy(frames)[None]).final
     assert arrays["mask_logits"].shape == (6, 2, 24, 24)  # a quarter of 96 x 96
     np.testing.assert_array_equal(arrays["class_logits"], final.class_logits[0].numpy())
     np.testing.assert_array_equal(arrays["mask_logits"], final.mask_logits[0].numpy())
+
+
+def test_an_online_probe_returns_what_the_network_says_of_every_frame_alone() -> None:
+    weights, frames = checkpoint(), noise(3)
+
+    arrays = probe(weights, {"frames": frames}, "online")
+
+    with torch.no_grad():
+        final = network_of(weights)(torch.from_numpy(frames)[:, None]).final  # a batch of clips of one frame
+    assert arrays["mask_logits"].shape == (3, 6, 24, 24)
+    np.testing.assert_allclose(arrays["class_logits"], final.class_logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(arrays["mask_logits"], final.mask_logits[:, :, 0].numpy(), atol=1e-3)
+
+
+def test_one_frame_is_probed_alike_in_both_modes() -> None:
+    weights, frames = checkpoint(), noise(1)
+
+    offline, online = (probe(weights, {"frames": frames}, mode) for mode in ("offline", "online"))
+
+    np.testing.assert_array_equal(online["class_logits"][0], offline["class_logits"])
+    np.testing.assert_array_equal(online["mask_logits"][0], offline["mask_logits"][:, 0])
+
+
+def test_embeddings_are_what_the_heads_read() -> None:
+    network = network_of(checkpoint())
+
+    with torch.no_grad():
+        output = network(torch.from_numpy(noise(2))[None])
+
+    classes = network.decoder.heads.class_embed(output.embeddings)
+    torch.testing.assert_close(classes, output.final.class_logits)
 
 
 @pytest.mark.parametrize(
@@ -186,4 +224,4 @@ def test_a_probe_returns_what_the_network_says() -> None:
 )
 def test_a_probe_without_frames_is_refused(arrays: dict[str, np.ndarray]) -> None:
     with pytest.raises(InputError, match="expected an array `frames`"):
-        probe(checkpoint(), arrays)
+        probe(checkpoint(), arrays, "offline")

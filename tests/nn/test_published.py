@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
+from math import prod
+from typing import Any
 
+import published_keys
 import pytest
 import torch
 from torch import Tensor, nn
 
 from vistool.errors import WeightsError
+from vistool.nn import backbones
 from vistool.nn.masked_decoder import MaskedDecoder
 from vistool.nn.presets import Mask2FormerSizes
+from vistool.nn.presets import published as published_sizes
 from vistool.nn.published import LAYOUTS, from_published, to_published
 from vistool.nn.trunk import FrameTrunk
 
@@ -25,12 +32,36 @@ SWIN = Mask2FormerSizes(
     decoder_layers=2,
     decoder_ffn=48,
 )
-RESNET = replace(SWIN, backbone="resnet-tiny", frozen_norms=True)
+BOTTLENECKS: dict[str, Any] = {"embedding_size": 16, "hidden_sizes": [24, 32, 48, 64], "depths": [1, 2, 1, 1]}
+RESNET = replace(SWIN, backbone="resnet-bottlenecks", frozen_norms=True)
+PUBLISHED = published_sizes(Mask2FormerSizes)
 TRANSFORMERS, DETECTRON2 = LAYOUTS
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_resnet() -> Iterator[None]:
+    """A ResNet of the published kind, but small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones.RESNETS, "resnet-bottlenecks", BOTTLENECKS)
+        yield
+
+
+def network_of(sizes: Mask2FormerSizes) -> nn.Module:
+    return nn.ModuleDict({"trunk": FrameTrunk(sizes), "decoder": MaskedDecoder(sizes)})
+
+
 def weights_of(sizes: Mask2FormerSizes) -> dict[str, Tensor]:
-    return nn.ModuleDict({"trunk": FrameTrunk(sizes), "decoder": MaskedDecoder(sizes)}).state_dict()
+    """Every tensor filled with numbers of its own, so that no two can be taken for one another."""
+    tensors = network_of(sizes).state_dict()
+    return {name: torch.rand_like(tensor) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def keys_of(sizes: Mask2FormerSizes) -> published_keys.Keys:
+    if sizes.backbone in backbones.SWINS:
+        image = published_keys.swin(backbones.SWINS[sizes.backbone]["depths"])
+    else:
+        image = published_keys.resnet(backbones.RESNETS[sizes.backbone]["depths"])
+    return image | published_keys.head(sizes.encoder_layers, sizes.decoder_layers)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +89,91 @@ def test_the_layout_is_told_by_its_names(layout: str, ours: dict[str, Tensor]) -
     assert differing(from_published(to_published(ours, layout), "auto")[1], ours) == []
 
 
+@pytest.mark.parametrize("sizes", [SWIN, RESNET], ids=["swin", "resnet"])
+def test_every_published_key_is_used_and_no_other(sizes: Mask2FormerSizes) -> None:
+    ours, keys = weights_of(sizes), keys_of(sizes)
+
+    assert to_published(ours, DETECTRON2).keys() == keys.keys()
+    hub = {key for key in to_published(ours, TRANSFORMERS) if not key.endswith("num_batches_tracked")}
+    assert hub == {key for group in keys.values() for key in group}
+
+
+@pytest.mark.parametrize("sizes", [SWIN, RESNET], ids=["swin", "resnet"])
+def test_a_tensor_is_the_same_under_both_its_published_names(sizes: Mask2FormerSizes) -> None:
+    ours = weights_of(sizes)
+    detectron2, hub = to_published(ours, DETECTRON2), to_published(ours, TRANSFORMERS)
+
+    joined = {key: torch.cat([hub[part] for part in group]) for key, group in keys_of(sizes).items()}
+
+    assert differing(joined, detectron2) == []
+
+
+@cache
+def on_paper(name: str) -> dict[str, Tensor]:
+    """Our tensors of a published size, with shapes and without memory."""
+    with torch.device("meta"):
+        return network_of(PUBLISHED[name]).state_dict()
+
+
+def released_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in to_published(on_paper(name), DETECTRON2).items()}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_released_files_have_these_names_and_lead_to_these_sizes(name: str) -> None:
+    released = to_published(on_paper(name), DETECTRON2)
+
+    with torch.device("meta"):
+        sizes, ours = from_published(released)
+
+    assert released.keys() == keys_of(PUBLISHED[name]).keys()
+    assert sizes == PUBLISHED[name]
+    assert ours.keys() == on_paper(name).keys()
+
+
+RELEASED_SHAPES = {  # preset → width, (2 · window - 1)² and heads of the first stage, queries
+    "swin-t": (96, 169, 3, 100),
+    "swin-s": (96, 169, 3, 100),
+    "swin-b": (128, 529, 4, 100),
+    "swin-l": (192, 529, 6, 100),
+    "swin-l-200": (192, 529, 6, 200),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED_SHAPES)
+def test_released_swins_have_these_shapes(name: str) -> None:
+    width, offsets, heads, queries = RELEASED_SHAPES[name]
+
+    shapes = released_shapes(name)
+
+    assert shapes["backbone.patch_embed.proj.weight"] == (width, 3, 4, 4)
+    for stage in range(4):
+        block, wide = f"backbone.layers.{stage}.blocks.1.", width * 2**stage
+        assert shapes[f"{block}attn.qkv.weight"] == (3 * wide, wide)
+        assert shapes[f"{block}attn.relative_position_bias_table"] == (offsets, heads * 2**stage)
+        assert shapes[f"{block}mlp.fc1.weight"] == (4 * wide, wide)
+    assert shapes["backbone.layers.2.downsample.reduction.weight"] == (8 * width, 16 * width)
+    assert shapes["sem_seg_head.pixel_decoder.input_proj.0.0.weight"] == (256, 8 * width, 1, 1)
+    assert shapes["sem_seg_head.pixel_decoder.transformer.encoder.layers.5.linear1.weight"] == (1024, 256)
+    assert shapes["sem_seg_head.pixel_decoder.transformer.encoder.layers.0.self_attn.sampling_offsets.bias"] == (192,)
+    assert shapes["sem_seg_head.predictor.query_feat.weight"] == (queries, 256)
+    assert shapes["sem_seg_head.predictor.transformer_self_attention_layers.8.self_attn.in_proj_weight"] == (768, 256)
+    assert shapes["sem_seg_head.predictor.transformer_ffn_layers.8.linear1.weight"] == (2048, 256)
+    assert shapes["sem_seg_head.predictor.class_embed.weight"] == (41, 256)
+
+
+def test_swin_t_with_40_classes_has_47_million_parameters() -> None:
+    shapes = released_shapes("swin-t")
+
+    def millions(beginning: str) -> float:
+        return round(sum(prod(shape) for key, shape in shapes.items() if key.startswith(beginning)) / 1e6, 1)
+
+    assert millions("backbone.") == 27.5
+    assert millions("sem_seg_head.pixel_decoder.") == 5.4
+    assert millions("sem_seg_head.predictor.") == 14.5
+    assert millions("") == 47.4
+
+
 def test_detectron2_and_transformers_lead_to_one_another(ours: dict[str, Tensor]) -> None:
     published = to_published(ours, DETECTRON2)
 
@@ -80,37 +196,11 @@ def test_both_spellings_of_transformers_and_the_early_one_are_read(ours: dict[st
     assert differing(from_published(early)[1], ours) == []
 
 
-PUBLISHED_NAMES = {  # as they stand in the released files
-    "backbone.patch_embed.proj.weight": (96, 3, 4, 4),
-    "backbone.layers.2.blocks.5.attn.qkv.bias": (1152,),
-    "backbone.layers.0.blocks.1.attn.relative_position_bias_table": (169, 3),
-    "backbone.layers.1.downsample.reduction.weight": (384, 768),
-    "backbone.norm3.weight": (768,),
-    "sem_seg_head.pixel_decoder.input_proj.0.0.weight": (32, 768, 1, 1),
-    "sem_seg_head.pixel_decoder.transformer.encoder.layers.0.linear1.weight": (40, 32),
-    "sem_seg_head.pixel_decoder.adapter_1.norm.bias": (32,),
-    "sem_seg_head.pixel_decoder.layer_1.weight": (32, 32, 3, 3),
-    "sem_seg_head.predictor.query_feat.weight": (6, 32),
-    "sem_seg_head.predictor.transformer_cross_attention_layers.1.multihead_attn.in_proj_weight": (96, 32),
-    "sem_seg_head.predictor.transformer_self_attention_layers.0.norm.weight": (32,),
-    "sem_seg_head.predictor.transformer_ffn_layers.1.linear2.weight": (32, 48),
-    "sem_seg_head.predictor.mask_embed.layers.2.bias": (32,),
-    "sem_seg_head.predictor.class_embed.weight": (5, 32),
-}
+@pytest.mark.parametrize(("name", "convolutions"), [("r50", 53), ("r101", 104)])
+def test_released_resnets_have_these_shapes(name: str, convolutions: int) -> None:
+    backbone = {key: shape for key, shape in released_shapes(name).items() if key.startswith("backbone.")}
 
-
-def test_detectron2_names_are_those_of_the_released_files(ours: dict[str, Tensor]) -> None:
-    published = to_published(ours, DETECTRON2)
-
-    assert {key: tuple(published[key].shape) for key in PUBLISHED_NAMES} == PUBLISHED_NAMES
-
-
-def test_resnet_names_are_those_of_detectron2() -> None:
-    with torch.device("meta"):
-        published = to_published(weights_of(replace(RESNET, backbone="resnet-50")), DETECTRON2)
-
-    backbone = {key: tuple(value.shape) for key, value in published.items() if key.startswith("backbone.")}
-    assert len(backbone) == 53 * 5  # 53 convolutions, each with weight, scale, shift, mean and variance
+    assert len(backbone) == 5 * convolutions  # each with weight, scale, shift, mean and variance
     assert backbone["backbone.stem.conv1.norm.running_var"] == (64,)
     assert backbone["backbone.res2.0.shortcut.weight"] == (256, 64, 1, 1)
     assert backbone["backbone.res4.5.conv2.norm.bias"] == (256,)

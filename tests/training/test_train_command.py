@@ -32,7 +32,7 @@ def invoke(toy_method: None) -> Invoke:
 
 
 def test_every_setting_is_an_option_with_the_same_default() -> None:
-    own = {"resume", "overwrite"}
+    own = {"resume", "overwrite", "offline", "accept_license"}
     parameters = inspect.signature(command.train).parameters
     named = {("size_hw" if name == "size" else name): value.default for name, value in parameters.items()}
     spelled = {"size_hw": "96x160", "milestones": "", "device": "auto"}

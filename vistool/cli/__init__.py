@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import MemoryLimitError, VistoolError
+from .doctor import doctor
 from .evaluate import evaluate
 from .inspect import inspect
 from .methods import methods, show_method
@@ -24,7 +25,8 @@ from .render import render
 from .segment import segment
 from .shapes import make
 from .train import train
-from .weights import convert, list_weights, path, probe, show, verify
+from .weights import list_weights, path, remove, show, verify
+from .weights_files import convert, probe, pull
 
 INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 141  # 128 + SIGPIPE, which not every system has
@@ -66,6 +68,7 @@ app.command()(render)
 app.command("eval")(evaluate)
 app.command()(inspect)
 app.command()(train)
+app.command()(doctor)
 
 _methods = typer.Typer(callback=methods, invoke_without_command=True, rich_markup_mode=None)
 _methods.command("show")(show_method)
@@ -74,10 +77,12 @@ app.add_typer(_methods, name="methods")
 _weights = typer.Typer(help="The known checkpoints, and tools for others.", **_PLAIN)
 _weights.command("list")(list_weights)
 _weights.command()(show)
+_weights.command()(pull)
 _weights.command()(path)
 _weights.command()(verify)
 _weights.command()(convert)
 _weights.command()(probe)
+_weights.command("rm")(remove)
 app.add_typer(_weights, name="weights")
 
 _shapes = typer.Typer(help="The procedural data set: seeded videos with exact masks.", **_PLAIN)

@@ -35,13 +35,13 @@ def show_method(
 
 
 def _facts(name: str) -> dict[str, object]:
-    """A row of METHODS as JSON values; `parameters` and `licence` are those of its default weights, where at hand."""
+    """A row of METHODS as JSON values; `licence` and, where at hand, `parameters` are those of its default weights."""
     from ..methods import find_method
-    from ..weights import checkpoint, registry
+    from ..weights import at_hand, checkpoint, registry
 
     row = find_method(name)
     entry = registry.entries().get(row.default_weights)
-    at_hand = entry is not None and entry.path.is_file()
+    path = entry and (entry.bundled_path if entry.source == "bundled" else at_hand(entry, name))
     return {
         "name": name,
         "summary": row.summary,
@@ -52,7 +52,7 @@ def _facts(name: str) -> dict[str, object]:
         "tta": row.tta,
         "default_weights": row.default_weights,
         "licence": entry.licence if entry else None,
-        "parameters": checkpoint.read_header(entry.path).parameters if entry and at_hand else None,
+        "parameters": checkpoint.read_header(path).parameters if path and path.is_file() else None,
         "layouts": list(row.layouts),
     }
 

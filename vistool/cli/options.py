@@ -29,11 +29,17 @@ MethodName = Annotated[str, typer.Option("--method", metavar="NAME", help="A row
 Weights = Annotated[
     str | None,
     typer.Option(
-        "--weights", metavar="KEY|PATH", help="From `vistool weights list`, or a file; default: the method's."
+        "--weights",
+        metavar="KEY|PATH|hf:OWNER/NAME",
+        help="From `vistool weights list`, a file or folder, or a repository of the hub; default: the method's.",
     ),
 ]
 WeightsArgument = Annotated[
-    str, typer.Argument(metavar="KEY|PATH", help="From `vistool weights list`, or a checkpoint file.")
+    str,
+    typer.Argument(
+        metavar="KEY|PATH|hf:OWNER/NAME",
+        help="From `vistool weights list`, a checkpoint file, or a repository of the hub that was fetched.",
+    ),
 ]
 ModeName = Annotated[
     Literal["auto", "online", "offline"], typer.Option("--mode", help="Frame by frame, or several at once.")
@@ -55,6 +61,12 @@ Conf = Annotated[
 Classes = Annotated[
     str | None, typer.Option("--classes", metavar="A,B", help="Keep these classes only, by name or id.")
 ]
+MapClasses = Annotated[
+    str | None,
+    typer.Option(
+        "--map-classes", metavar="NAME", help="Name what is found as coco, ytvis2019, ytvis2021 or ovis does."
+    ),
+]
 MaxInstances = Annotated[
     int | None, typer.Option("--max-instances", min=1, metavar="N", help="Keep the best N tracks only.")
 ]
@@ -73,6 +85,15 @@ Protocol = Annotated[
     typer.Option("--protocol", help="people: one class a track. ytvis: the benchmark's ranking of all pairs."),
 ]
 Tta = Annotated[bool, typer.Option("--tta", help="Test-time augmentation, where the method defines it.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no connection; weights must be at hand.")]
+AcceptLicense = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-license",
+        metavar="ID",
+        help="Accept the licence of the weights: its name, or the key of the weights. May be given several times.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]

@@ -1,4 +1,4 @@
-"""How far a video is, on stderr: a bar on a terminal, else a line every 30 seconds."""
+"""How far a video is and how long it will take, on stderr: a bar on a terminal, else a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from ..types import Frame
 
+FIRST_LINE_S = 5.0  # into the run: early enough to stop one that would take too long
 LINE_EVERY_S = 30.0
 
 OnFrame = Callable[["Frame"], None]
@@ -40,16 +41,24 @@ def _bar(total: int | None) -> Iterator[OnFrame]:
 
 
 def _lines(total: int | None) -> OnFrame:
-    start = last = time.monotonic()
+    start = time.monotonic()
+    due = start + FIRST_LINE_S
     count = 0
 
     def on_frame(frame: Frame) -> None:
-        nonlocal last, count
+        nonlocal due, count
         count += 1
         now = time.monotonic()
-        if now - last >= LINE_EVERY_S:
-            last = now
-            of_total = f" of {total}" if total else ""
-            typer.echo(f"{count}{of_total} frames, {count / (now - start):.1f} a second", err=True)
+        if now >= due:
+            due = now + LINE_EVERY_S
+            pace = count / (now - start)
+            left = f" of {total}, about {_spoken((total - count) / pace)} to go" if total else ""
+            typer.echo(f"frame {count}{left}, {pace:.2g} a second", err=True)
 
     return on_frame
+
+
+def _spoken(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -29,6 +29,7 @@ class Job:
     mode: Mode
     window: int  # frames; 0: the whole video
     overlap: int
+    classes: str | None = None  # the list that `--map-classes` asks for
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -44,6 +45,7 @@ class Job:
             "conf": self._conf,
             "precision": self.options.precision,
             "device": self.options.device,
+            **self._origin,
             "command": shlex.join(["vistool", *sys.argv[1:]]),
         }
 
@@ -55,6 +57,8 @@ class Job:
             f"{info.method} with `{self.checkpoint.name}` on {self.options.device}, {self._way}; keeping {kept}",
             err=True,
         )
+        if info.untrained:
+            say(f"note: not all of the network is trained ({info.untrained})")
         if verbose:
             height, width = video.size_hw
             short_side = self.options.short_side or info.short_side
@@ -62,6 +66,13 @@ class Job:
             typer.echo(f"network: preset {info.preset}, short side {short_side}, {self.options.precision}", err=True)
             typer.echo(f"weights: sha256 {self.checkpoint.sha256}, {info.licence}, on {info.training_data}", err=True)
             typer.echo(f"classes: {', '.join(category.name for category in info.categories)}", err=True)
+
+    @property
+    def _origin(self) -> dict[str, object]:
+        """Where the weights come from and what may be done with them, as far as there is something to say."""
+        info = self.checkpoint.info
+        known = {"licence": info.licence, "parent": info.parent, "untrained": info.untrained, "classes": self.classes}
+        return {name: value for name, value in known.items() if value}
 
     @property
     def _conf(self) -> float | None:
@@ -111,7 +122,13 @@ class Outcome:
     def as_line(self) -> str:
         """The same for people."""
         frames, tracks = counted(self.frames, "frame"), counted(self.tracks, "track")
-        return f"{frames} in {self.seconds:.1f} s ({self.fps:.1f} a second), {tracks}: {', '.join(self.outputs)}"
+        told = f"{frames} in {self.seconds:.1f} s ({self.fps:.1f} a second, {peak_rss_mb():.0f} MB at most), {tracks}"
+        return f"{told}: {', '.join(self.outputs)}"
+
+
+def say(line: str) -> None:
+    """A line for people, on stderr."""
+    typer.echo(line, err=True)
 
 
 def warn_of_shapes(checkpoint: Checkpoint) -> None:
@@ -119,8 +136,8 @@ def warn_of_shapes(checkpoint: Checkpoint) -> None:
     entry = registry.by_digest(checkpoint.sha256)
     if entry is not None and entry.source == "bundled":
         typer.echo(
-            f"warning: `{entry.key}` knows procedural shapes only; for natural video convert a Mask2Former checkpoint "
-            "trained on it (`vistool weights convert`) or train your own (`vistool train`), and give it by --weights",
+            f"warning: `{entry.key}` knows procedural shapes only; for natural video give a public checkpoint by "
+            "--weights (`vistool weights list`), or train your own (`vistool train`)",
             err=True,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..protocols import VideoModel
     from ..types import Category, RunOptions, VideoInfo
     from ..video import Damage
-    from ..weights.checkpoint import Checkpoint
+    from ..weights.checkpoint import Checkpoint, CheckpointInfo
 
 NAMED_PLACES = 3  # frames at which there is damage, in its one line
 
@@ -37,6 +37,7 @@ def segment(
     overlap: options.Overlap = None,
     conf: options.Conf = None,
     classes: options.Classes = None,
+    map_classes: options.MapClasses = None,
     max_instances: options.MaxInstances = None,
     start: options.Start = None,
     end: options.End = None,
@@ -47,6 +48,8 @@ def segment(
     seed: options.Seed = 0,
     protocol: options.Protocol = "people",
     tta: options.Tta = False,
+    offline: options.Offline = False,
+    accept_license: options.AcceptLicense = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -57,31 +60,38 @@ def segment(
 
     outs = out or []
     _check_streams(outs, as_json=as_json, quiet=quiet, verbose=verbose)
-    plan = _plan(find_method(method), method, mode, window, overlap)
-    _check_protocol(plan, protocol, conf, tta=tta)
+    row = find_method(method)
+    _check_mode(row, method, mode, window, overlap)
+    _check_protocol(row, protocol, conf, tta=tta)
 
+    from ..mapping import map_classes as mapped
     from ..ranking import Ranking
     from ..runner import run
     from ..types import CANDIDATE_SHARE, RunOptions
     from ..video import open_video
-    from ..weights import load
+    from ..weights import Permissions, load
     from ..writers import check_outputs, open_writer
     from .progress import frame_progress
-    from .run_report import Job, Outcome, warn_of_shapes
+    from .run_report import Job, Outcome, say, warn_of_shapes
 
     check_outputs(outs, format=format, overwrite=overwrite, inputs=[source])
     with ExitStack() as stack:
         video = stack.enter_context(closing(open_video(source, start=start, end=end, stride=stride)))
-        checkpoint = load(weights or plan.row.default_weights, method)
+        permissions = Permissions(offline, frozenset(accept_license or ()))
+        checkpoint = load(weights or row.default_weights, method, row, permissions, say)
+        plan = _plan(row, mode, window, overlap, checkpoint.info)
+        names = _names(map_classes, checkpoint.info.categories)
         threshold = checkpoint.info.conf if conf is None else conf
-        ranking = Ranking(protocol, threshold, max_instances, _labels(classes, checkpoint.info.categories))
+        ranking = Ranking(protocol, threshold, max_instances, _labels(classes, names.categories))
         floor = 0.0 if protocol == "ytvis" else CANDIDATE_SHARE * threshold
         run_options = RunOptions(options.resolve_device(device), precision, size, score_floor=floor, tta=tta, seed=seed)
-        job = Job(checkpoint, run_options, ranking, plan.mode, plan.window, plan.overlap)
+        job = Job(checkpoint, run_options, ranking, plan.mode, plan.window, plan.overlap, map_classes)
         warn_of_shapes(checkpoint)
         if not quiet:
             job.announce(video.info, verbose=verbose)
-        model = _model(plan.row, checkpoint, run_options)
+        model = _model(row, checkpoint, run_options)
+        if map_classes is not None:
+            model = mapped(model, names.categories, names.rows)
         open_out = partial(
             open_writer,
             format=format,
@@ -118,24 +128,34 @@ def segment(
 class Plan:
     """How a method goes over a video."""
 
-    row: Method
     mode: Mode
     window: int  # frames; 0: the whole video, and for online methods
     overlap: int
 
 
-def _plan(row: Method, name: str, mode: str, window: int | None, overlap: int | None) -> Plan:
-    """What was asked for, filled in with the method's own; UsageError for what it cannot do."""
-    chosen = next((each for each in row.modes if mode in ("auto", each)), None)
-    if chosen is None:
+def _check_mode(row: Method, name: str, mode: str, window: int | None, overlap: int | None) -> None:
+    """UsageError for what the method cannot do, whatever its weights."""
+    if mode not in ("auto", *row.modes):
         raise UsageError(f"method cannot run {mode}: `{name}`", hint=_methods_that_run(mode))
-    if chosen == "online":
-        if window is not None or overlap is not None:
-            raise UsageError(
-                f"--window and --overlap are for offline methods: `{name}` (it runs online)", hint="leave them out"
-            )
-        return Plan(row, chosen, 0, 0)
+    if (mode == "online" or row.modes == ("online",)) and (window is not None or overlap is not None):
+        raise UsageError(
+            f"--window and --overlap are for offline methods: `{name}` (it runs online)", hint="leave them out"
+        )
+    if row.modes != ("online",):
+        _window(row, window, overlap)
 
+
+def _plan(row: Method, mode: str, window: int | None, overlap: int | None, info: CheckpointInfo) -> Plan:
+    """What was asked for, filled in with what suits the weights; asking for a window is asking for offline."""
+    from ..methods import chosen_mode
+
+    asked = "offline" if mode == "auto" and (window is not None or overlap is not None) else mode
+    chosen = next((each for each in row.modes if each == asked), None) or chosen_mode(row, info)
+    return Plan(chosen, 0, 0) if chosen == "online" else Plan(chosen, *_window(row, window, overlap))
+
+
+def _window(row: Method, window: int | None, overlap: int | None) -> tuple[int, int]:
+    """Frames of a window, and frames that two of them share; UsageError when they do not go together."""
     from ..windows import check
 
     if window is None:
@@ -143,7 +163,7 @@ def _plan(row: Method, name: str, mode: str, window: int | None, overlap: int | 
     if overlap is None:
         overlap = row.overlap if window == row.window else min(row.overlap, window // 2)
     check(window, overlap)
-    return Plan(row, chosen, window, overlap)
+    return window, overlap
 
 
 def _methods_that_run(mode: str) -> str:
@@ -153,10 +173,10 @@ def _methods_that_run(mode: str) -> str:
     return f"these can: {', '.join(able)}" if able else f"no method here runs {mode}"
 
 
-def _check_protocol(plan: Plan, protocol: str, conf: float | None, *, tta: bool) -> None:
+def _check_protocol(row: Method, protocol: str, conf: float | None, *, tta: bool) -> None:
     if protocol == "ytvis" and conf is not None:
         raise UsageError("--conf has no say with --protocol ytvis", hint="leave one of them out")
-    if tta and not plan.row.tta:
+    if tta and not row.tta:
         raise UsageError("--tta is not defined by this method", hint="leave it out; `vistool methods` tells which do")
 
 
@@ -177,6 +197,30 @@ def _model(row: Method, checkpoint: Checkpoint, run_options: RunOptions) -> Vide
 
     torch.manual_seed(run_options.seed)
     return row.load(checkpoint, run_options)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the classes of a model are called in the result."""
+
+    categories: tuple[Category, ...]
+    rows: Mapping[int, int]  # row of the model's categories → row of these; what is not there goes unnamed
+
+
+def _names(target: str | None, own: tuple[Category, ...]) -> Names:
+    """Those of `--map-classes`; UsageError for an unknown list, and for one that shares no class with the model."""
+    if target is None:
+        return Names(own, {row: row for row in range(len(own))})
+    from ..weights.categories import CATEGORY_LISTS, category_list, transfer
+
+    if target not in CATEGORY_LISTS:
+        raise UsageError(f"unknown list of classes: `{target}`", hint=f"one of: {', '.join(CATEGORY_LISTS)}")
+    rows = transfer(own, target)
+    if not rows:
+        raise UsageError(
+            f"no class of these weights is one of `{target}`", hint="leave --map-classes out to see their own names"
+        )
+    return Names(category_list(target), rows)
 
 
 def _labels(classes: str | None, categories: Sequence[Category]) -> frozenset[int] | None:

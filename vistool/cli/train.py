@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Device, MethodName, resolve_device
+from .options import AcceptLicense, Device, MethodName, Offline, resolve_device
 
 if TYPE_CHECKING:
+    from ..weights import Permissions
     from ..weights.checkpoint import Checkpoint
 
 
@@ -22,7 +23,10 @@ def train(
         Path | None, typer.Option("--val", help="YTVIS JSON of the videos whose AP decides which weights are best.")
     ] = None,
     init: Annotated[
-        str | None, typer.Option("--init", help="Key or path of the checkpoint to start from; default: fresh weights.")
+        str | None,
+        typer.Option(
+            "--init", help="Like --weights of `segment`: the checkpoint to start from; default: fresh weights."
+        ),
     ] = None,
     preset: Annotated[str, typer.Option("--preset", help="Sizes of the network, by name.")] = "tiny",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in the run folder.")] = False,
@@ -66,14 +70,17 @@ def train(
     training_data: Annotated[
         str | None, typer.Option("--training-data", help="What the checkpoint says of its data; default: the file's.")
     ] = None,
+    offline: Offline = False,
+    accept_license: AcceptLicense = None,
 ) -> None:
     """Train a method on annotated videos. Started by torchrun, it uses every GPU."""
-    from ..methods import find_method
+    from ..methods import find_recipe
     from ..training.loop import train as run_training
     from ..training.options import TrainOptions
+    from ..weights import Permissions
     from .measuring import ap_measure
 
-    find_method(method)
+    find_recipe(method)
     options = TrainOptions(
         method=method, data=data, out=out, val=val, init=init, preset=preset, device=resolve_device(device),
         precision=precision, seed=seed, max_steps=max_steps, batch=batch, clip_frames=clip_frames,
@@ -86,7 +93,7 @@ def train(
     outcome = run_training(
         options,
         measure=ap_measure(val, val_videos, method=method, device=options.device) if val else None,
-        parent=_parent(init) if init else None,
+        parent=_parent(init, method, Permissions(offline, frozenset(accept_license or ()))) if init else None,
         resume=resume,
         overwrite=overwrite,
     )
@@ -115,9 +122,10 @@ def _steps(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _parent(spec: str) -> Checkpoint:
-    """The checkpoint to start from, whichever method of the family it belongs to."""
-    from ..weights import checkpoint, load, registry
+def _parent(spec: str, method: str, permissions: Permissions) -> Checkpoint:
+    """The checkpoint to start from: ours, for whichever method of the family, or another project's made ours."""
+    from ..methods import find_method
+    from ..weights import load_any
+    from .run_report import say
 
-    entry = registry.entries().get(spec)
-    return load(spec, entry.method) if entry else checkpoint.read(Path(spec))
+    return load_any(spec, method, find_method(method), permissions, say)

@@ -1,4 +1,4 @@
-"""`vistool weights`: the known checkpoints, and tools for others."""
+"""`vistool weights list|show|path|verify|rm`: the known checkpoints, and what is kept of them."""
 
 from __future__ import annotations
 
@@ -10,49 +10,139 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, WeightsError
-from ..writers.publishing import check_target
-from .options import AsJson, MethodName, Overwrite, WeightsArgument
+from .options import AsJson, WeightsArgument
 from .tables import listing, table
 
 if TYPE_CHECKING:
-    from ..methods import Method
-    from ..weights.checkpoint import Checkpoint
-    from ..weights.foreign import Foreign
     from ..weights.registry import Entry
+
+Keys = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY]...", help="From `vistool weights list`, or hf:OWNER/NAME.")
+]
 
 
 def list_weights(as_json: AsJson = False) -> None:
     """Every checkpoint that has a name."""
     from ..weights import registry
 
-    entries = registry.entries().values()
+    facts = [_entry_facts(entry) for entry in registry.entries().values()]
     if as_json:
-        typer.echo(json.dumps([_entry_facts(entry) for entry in entries], indent=2))
+        typer.echo(json.dumps(facts, indent=2))
         return
-    header = ("key", "method", "preset", "size", "licence", "source", "classes")
-    rows = [
-        (
-            each.key,
-            each.method,
-            each.preset,
-            _megabytes(each.size),
-            each.licence,
-            each.source,
-            str(len(each.categories)),
-        )
-        for each in entries
-    ]
-    typer.echo(table(header, rows))
+    header = ("key", "method", "preset", "size", "licence", "source", "classes", "trained on", "state")
+    named = ("key", "method", "preset", "size", "licence", "source", "class_count", "trained_on", "state")
+    typer.echo(table(header, [[_cell(name, row[name]) for name in named] for row in facts]))
 
 
 def show(spec: WeightsArgument, as_json: AsJson = False) -> None:
     """What is known of a checkpoint, and what its file says of itself."""
-    from ..weights import checkpoint, locate, registry
+    from ..weights import registry
+
+    entry = registry.entries().get(spec)
+    known = _entry_facts(entry) if entry else {}
+    facts = known if known and not known["at_hand"] else _file_facts(spec)
+    if as_json:
+        typer.echo(json.dumps({**facts, "entry": known} if entry else facts, indent=2))
+    else:
+        typer.echo(listing(_for_people(facts) | ({"entry": spec} if entry else {})))
+
+
+def path(spec: WeightsArgument, as_json: AsJson = False) -> None:
+    """Where the file of a checkpoint lies."""
+    from ..weights import locate
+
+    found = locate(spec)
+    typer.echo(json.dumps({"key": spec, "file": str(found)}) if as_json else found)
+
+
+def verify(
+    keys: Keys = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever the cache holds, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hash the files again. Without a key: those that come with vistool."""
+    from ..weights import upkeep
+
+    if keys and everything:
+        raise UsageError("--all and keys contradict each other", hint="leave one of them out")
+    if keys:
+        findings = [finding for key in keys for finding in upkeep.check(_entry(key))]
+    else:
+        findings = [*upkeep.check_bundled(), *(upkeep.check_cache() if everything else ())]
+    if as_json:
+        typer.echo(json.dumps([{"name": f.name, "file": str(f.path), "fault": f.fault} for f in findings], indent=2))
+    for finding in [] if as_json else findings:
+        typer.echo(f"{finding.name}  {finding.fault or 'ok'}")
+    if wrong := [finding for finding in findings if finding.fault]:
+        raise WeightsError(
+            f"weights are not as they should be: {', '.join(finding.name for finding in wrong)}",
+            hint="reinstall vistool for those that come with it; `vistool weights rm` and `pull` for the others",
+        )
+
+
+def remove(
+    keys: Keys = None,
+    everything: Annotated[bool, typer.Option("--all", help="Whatever was fetched or converted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what was fetched and converted. What comes with vistool stays."""
+    from ..weights import upkeep
+    from ..weights.cache import megabytes
+
+    if bool(keys) == everything:
+        raise UsageError("neither keys nor --all" if not keys else "both keys and --all", hint="give one of them")
+    entries = [_entry(key) for key in keys or ()]
+    if bundled := [entry.key for entry in entries if entry.source == "bundled"]:
+        raise UsageError(f"weights come with vistool: `{bundled[0]}` (nothing of them is in the cache)")
+    freed = {entry.key: upkeep.forget(entry.key, entry.repo) for entry in entries}
+    if everything:
+        freed = {"all": upkeep.forget_all()}
+    lines = [f"{name}  {f'freed {megabytes(size)}' if size else 'nothing was there'}" for name, size in freed.items()]
+    typer.echo(json.dumps({"freed": freed}, indent=2) if as_json else "\n".join(lines))
+
+
+def _entry(spec: str) -> Entry:
+    """UsageError for a file: nothing is kept of it under a name."""
+    from ..weights import find
+
+    found = find(spec)
+    if isinstance(found, Path):
+        raise UsageError(f"not a key: `{spec}` (it is a file)", hint="give a key, or hf:OWNER/NAME")
+    return found
+
+
+def _entry_facts(entry: Entry) -> dict[str, object]:
+    """The entry as JSON values, and what it means here and now."""
+    state = _state(entry)
+    return {
+        **asdict(entry),
+        "class_count": len(entry.category_rows),
+        "at_hand": state in ("bundled", "at hand"),
+        "usable": state != "not yet",
+        "state": state,
+    }
+
+
+def _state(entry: Entry) -> str:
+    from ..methods import METHODS
+    from ..weights import OURS, at_hand
+
+    if entry.method not in METHODS or entry.layout not in (OURS, *METHODS[entry.method].layouts):
+        return "not yet"
+    if entry.source == "bundled":
+        return "bundled" if entry.bundled_path.is_file() else "missing"
+    if at_hand(entry, entry.method):
+        return "at hand"
+    return "by hand" if entry.source == "manual" else "to fetch"
+
+
+def _file_facts(spec: str) -> dict[str, object]:
+    """What the file of a checkpoint says of itself, and what can be seen of it."""
+    from ..weights import checkpoint, locate
 
     path = locate(spec)
     header = checkpoint.read_header(path)
-    entry = registry.entries().get(spec)
-    facts: dict[str, object] = {
+    return {
         **asdict(header.info),
         "parameters": header.parameters,
         "stored_as": list(header.dtypes),
@@ -60,114 +150,16 @@ def show(spec: WeightsArgument, as_json: AsJson = False) -> None:
         "size": path.stat().st_size,
         "sha256": checkpoint.sha256_of(path),
     }
-    if entry is not None:
-        facts["entry"] = _entry_facts(entry)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-        return
-    named = ", ".join(category.name for category in header.info.categories)
-    typer.echo(listing({**facts, "categories": named} | ({"entry": spec} if entry else {})))
 
 
-def path(key: Annotated[str, typer.Argument(metavar="KEY", help="A key of `vistool weights list`.")]) -> None:
-    """Where the file of a key lies."""
-    from ..weights import registry
+def _cell(name: str, value: object) -> str:
+    from ..weights.cache import megabytes
 
-    typer.echo(registry.find(key).path)
-
-
-def verify(
-    keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY]...", help="Default: all.")] = None,
-) -> None:
-    """Hash the files again and compare them with weights.toml."""
-    from ..weights import registry
-
-    entries = [registry.find(key) for key in keys] if keys else list(registry.entries().values())
-    faults = {entry.key: _fault(entry) for entry in entries}
-    for key, fault in faults.items():
-        typer.echo(f"{key}  {fault or 'ok'}")
-    if wrong := [key for key, fault in faults.items() if fault]:
-        raise WeightsError(f"weights are not what weights.toml says: {', '.join(wrong)}", hint="reinstall vistool")
+    return megabytes(value) if name == "size" and isinstance(value, int) and value else str(value or "-")
 
 
-def convert(
-    foreign: Annotated[
-        Path, typer.Argument(help="Checkpoint of another project: .safetensors, .pth, .pt, .bin, .pkl.")
-    ],
-    method: MethodName,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
-    layout: Annotated[
-        str | None, typer.Option("--layout", metavar="NAME", help="Naming of its tensors; default: the one that fits.")
-    ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Store fp16, in half the space.")] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Translate the checkpoint of another project. Every tensor must be accounted for."""
-    from ..methods import find_method
-    from ..weights import checkpoint
-
-    row = find_method(method)
-    if layout is not None and layout not in row.layouts:
-        raise UsageError(f"unknown layout for {method}: `{layout}`", hint=f"one of: {', '.join(row.layouts) or 'none'}")
-    if out.suffix != checkpoint.SUFFIX:
-        raise UsageError(f"weights are written as {checkpoint.SUFFIX}: `{out}`", hint="give the output that suffix")
-    check_target(out, folder=False, overwrite=overwrite)
-
-    from ..weights.foreign import read_foreign
-
-    content = read_foreign(foreign)
-    converted = row.convert(content, layout) if layout else _converted(row, content, foreign)
-    checkpoint.write(out, converted.info, converted.tensors, half=half, overwrite=overwrite)
-    typer.echo(
-        f"wrote {out} ({method}, preset {converted.info.preset}, {len(converted.info.categories)} classes)", err=True
-    )
-
-
-def probe(
-    weights: WeightsArgument,
-    input: Annotated[Path, typer.Option("--input", help="npz: frames float32 (T, 3, H, W), padding bool (T, H, W).")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The npz to write: raw outputs of the network.")],
-    overwrite: Overwrite = False,
-) -> None:
-    """What a network says about given numbers. Raw: before any threshold, sigmoid or softmax."""
-    check_target(out, folder=False, overwrite=overwrite)
-
-    from ..methods import find_method
-    from ..weights import checkpoint, locate
-    from .arrays import read_arrays, write_arrays
-
-    arrays = read_arrays(input)
-    loaded = checkpoint.read(locate(weights))
-    write_arrays(out, find_method(loaded.info.method).probe(loaded, arrays))
-
-
-def _converted(row: Method, content: Foreign, path: Path) -> Checkpoint:
-    """By the first layout that accounts for every tensor; WeightsError with all complaints when none does."""
-    complaints = []
-    for layout in row.layouts:
-        try:
-            return row.convert(content, layout)
-        except WeightsError as error:
-            complaints.append(f"{layout}: {error.message}")
-    raise WeightsError(
-        f"no layout fits the weights: `{path}` ({'; '.join(complaints) or 'this method reads none'})",
-        hint="check --method, or give --layout",
-    )
-
-
-def _entry_facts(entry: Entry) -> dict[str, object]:
-    return {**asdict(entry), "at_hand": entry.path.is_file()}
-
-
-def _fault(entry: Entry) -> str | None:
-    """What is wrong with the file of an entry."""
-    from ..weights.checkpoint import sha256_of
-
-    if not entry.path.is_file():
-        return "missing"
-    found = sha256_of(entry.path)
-    return None if found == entry.sha256 else f"sha256 is {found}"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _for_people(facts: dict[str, object]) -> dict[str, object]:
+    """Classes by their names alone."""
+    rows = facts["categories"]
+    named = [row["name"] if isinstance(row, dict) else row for row in rows] if isinstance(rows, tuple) else rows
+    return {**facts, "categories": named}

@@ -1,7 +1,7 @@
 """The METHODS table: every method, how it is loaded, and how it is trained. Light to import; rows import their work.
 
 A method is a folder beside this file and one row here. No method imports another; what two share lives in `nn/`, or,
-where it touches frames and masks, in `clip_inference.py`.
+where it touches frames and masks, in `clip_inference.py` and `frame_masks.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..nn.targets import ClipTargets
     from ..protocols import VideoModel
     from ..types import RunOptions
-    from ..weights.checkpoint import Checkpoint
+    from ..weights.checkpoint import Checkpoint, CheckpointInfo
     from ..weights.foreign import Foreign
 
 Mode = Literal["online", "offline"]
@@ -57,15 +57,15 @@ class Method:
 
     summary: str
     paper: str  # title, venue and year
-    modes: tuple[Mode, ...]
+    modes: tuple[Mode, ...]  # the method's own way first
     default_weights: str  # a key of weights.toml
     window: int  # frames an offline model sees at once unless told otherwise; 0 = the whole video
     overlap: int
     layouts: tuple[str, ...]  # foreign checkpoint layouts that `weights convert` reads for this method
     load: Callable[[Checkpoint, RunOptions], VideoModel]
-    recipe: Callable[[], Recipe]
+    recipe: Callable[[], Recipe] | None  # None: it cannot be trained here
     convert: Callable[[Foreign, str], Checkpoint]  # (another project's, its layout) → ours; strict both ways
-    probe: Callable[[Checkpoint, Arrays], Arrays]  # `weights probe`: input arrays → output arrays of the contract
+    probe: Callable[[Checkpoint, Arrays, Mode], Arrays]  # `weights probe`: input arrays → output arrays of the contract
     tta: bool = False  # whether it defines test-time augmentation
 
 
@@ -87,7 +87,7 @@ def _ifr_convert(foreign: Foreign, layout: str) -> Checkpoint:
     return convert(foreign, layout)
 
 
-def _ifr_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:
+def _ifr_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
     from .ifr.inference import probe
 
     return probe(checkpoint, arrays)
@@ -105,16 +105,34 @@ def _mask2former_vis_convert(foreign: Foreign, layout: str) -> Checkpoint:
     return convert(foreign, layout)
 
 
-def _mask2former_vis_probe(checkpoint: Checkpoint, arrays: Arrays) -> Arrays:
+def _mask2former_vis_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
     from .mask2former_vis.inference import probe
 
-    return probe(checkpoint, arrays)
+    return probe(checkpoint, arrays, mode)
 
 
 def _mask2former_vis_recipe() -> Recipe:
     from .mask2former_vis.recipe import Mask2FormerRecipe
 
     return Mask2FormerRecipe()
+
+
+def _videomt(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
+    from .videomt.inference import load
+
+    return load(checkpoint, options)
+
+
+def _videomt_convert(foreign: Foreign, layout: str) -> Checkpoint:
+    from .videomt.checkpoint import convert
+
+    return convert(foreign, layout)
+
+
+def _videomt_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
+    from .videomt.inference import probe
+
+    return probe(checkpoint, arrays)
 
 
 METHODS: dict[str, Method] = {
@@ -135,7 +153,7 @@ METHODS: dict[str, Method] = {
     "mask2former-vis": Method(
         summary="one query an object, attention joint over space and time",
         paper="Mask2Former for Video Instance Segmentation (2021)",
-        modes=("offline",),
+        modes=("offline", "online"),
         default_weights="mask2former-vis-tiny-shapes",
         window=8,
         overlap=4,
@@ -145,7 +163,28 @@ METHODS: dict[str, Method] = {
         convert=_mask2former_vis_convert,
         probe=_mask2former_vis_probe,
     ),
+    "videomt": Method(
+        summary="a plain image transformer whose queries travel from frame to frame",
+        paper="VidEoMT (2026)",
+        modes=("online",),
+        default_weights="videomt-dinov2-s-ytvis2019",
+        window=0,
+        overlap=0,
+        layouts=("transformers-videomt",),
+        load=_videomt,
+        recipe=None,
+        convert=_videomt_convert,
+        probe=_videomt_probe,
+    ),
 }
+
+
+def chosen_mode(row: Method, info: CheckpointInfo) -> Mode:
+    """How a method runs with these weights unless told otherwise.
+
+    Weights trained on images bind a slot to an object on one frame only, so they run online where the method can.
+    """
+    return "online" if info.trained_on == "images" and "online" in row.modes else row.modes[0]
 
 
 def find_method(name: str) -> Method:
@@ -155,3 +194,12 @@ def find_method(name: str) -> Method:
     near = get_close_matches(name, METHODS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(METHODS)}"
     raise UsageError(f"unknown method: `{name}`", hint=hint)
+
+
+def find_recipe(name: str) -> Recipe:
+    """How the method called `name` is trained; UsageError when there is no such method, or it cannot be trained."""
+    row = find_method(name)
+    if row.recipe is None:
+        able = [each for each, other in METHODS.items() if other.recipe is not None]
+        raise UsageError(f"method cannot be trained: `{name}`", hint=f"these can: {', '.join(able)}")
+    return row.recipe()

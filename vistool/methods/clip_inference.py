@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import masks
 from ..errors import InputError
 from ..nn.letterbox import Letterbox
-from ..types import CANDIDATE_SHARE, Category, Frame, Rle, RunOptions, Track, VideoInfo
+from ..types import Category, Frame, RunOptions, Track, VideoInfo
 from ..weights.checkpoint import CheckpointInfo
+from .frame_masks import Selection, frame_masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +33,16 @@ class ClipEvidence:
 
 Images = Sequence[NDArray[np.uint8]]
 """T pictures (H, W, 3), RGB, all of one size."""
-Predict = Callable[[Images], ClipEvidence]
+Predict = Callable[[Sequence[Frame]], ClipEvidence]
 
 
 class ClipSegmenter:
     """An offline model made of a `Predict`. Holds no state of a video."""
 
-    def __init__(self, predict: Predict, info: CheckpointInfo, options: RunOptions, *, slots_max: int = 50) -> None:
+    def __init__(self, predict: Predict, info: CheckpointInfo, options: RunOptions) -> None:
         self._predict = predict
         self._categories = info.categories
-        floor = options.score_floor
-        self._floor = CANDIDATE_SHARE * info.conf if floor is None else floor
-        self._slots_max = options.max_instances or slots_max
+        self._selection = Selection.of(info, options)
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -54,51 +51,38 @@ class ClipSegmenter:
     def segment(self, video: VideoInfo, frames: Sequence[Frame]) -> tuple[Track, ...]:
         """Candidate tracks over `frames`; ids are slots. A slot that is empty on every frame is no candidate."""
         with torch.inference_mode():
-            evidence = self._predict([frame.image for frame in frames])
-            slots = kept_slots(evidence.class_probs, self._floor, self._slots_max)
-            rles = self._frame_masks(evidence, slots)
+            evidence = self._predict(frames)
+            slots = self._selection.slots(evidence.class_probs)
+            by_frame = [frame_masks(logits, evidence.letterbox) for logits in evidence.mask_logits[slots].unbind(1)]
         indices = [frame.index for frame in frames]
         probs = evidence.class_probs[slots].float().cpu().numpy()
         tracks = []
         for row, slot in enumerate(slots.tolist()):
-            visible = {index: rle for index, rle in zip(indices, rles[row], strict=True) if rle is not None}
+            seen = {index: rles[row] for index, rles in zip(indices, by_frame, strict=True)}
+            visible = {index: rle for index, rle in seen.items() if rle is not None}
             if visible:
                 label = int(probs[row].argmax())
                 scores = tuple(float(score) for score in probs[row])
                 tracks.append(Track(slot, label, scores[label], visible, scores))
         return tuple(tracks)
 
-    def _frame_masks(self, evidence: ClipEvidence, slots: Tensor) -> list[list[Rle | None]]:
-        """Masks of the kept slots, (N, T); None where a slot has no pixel. One frame at full size at a time."""
-        rows: list[list[Rle | None]] = [[] for _ in slots]
-        for logits in evidence.mask_logits[slots].unbind(1):
-            patches = list(evidence.letterbox.undo(logits))
-            seen = [bool(patch.columns.any()) for patch in patches]
-            parts = [(patch.columns, patch.corner_yx) for patch in compress(patches, seen)]
-            encoded = iter(masks.encode_parts(parts, evidence.letterbox.source_hw))
-            for row, visible in zip(rows, seen, strict=True):
-                row.append(next(encoded) if visible else None)
-        return rows
+
+def fit(
+    image: NDArray[np.uint8], info: CheckpointInfo, options: RunOptions, short_side: int | None = None
+) -> Letterbox:
+    """From pictures of this size to what the network sees, and back."""
+    side = short_side or options.short_side or info.short_side
+    return Letterbox.fit((image.shape[0], image.shape[1]), short_side=side)
 
 
-def kept_slots(class_probs: Tensor, floor: float, most: int) -> Tensor:
-    """Slots whose best class reaches `floor`, best first, at most `most`; class_probs (Q, K) → int64 (N,)."""
-    best, order = class_probs.amax(1).sort(descending=True, stable=True)
-    return order[: int((best[:most] >= floor).sum())]
-
-
-def prepare(
-    images: Images, info: CheckpointInfo, options: RunOptions, short_side: int | None = None
-) -> tuple[Tensor, Letterbox]:
-    """T pictures → normalised (1, T, 3, h, w) on the device, and the letterbox that leads back.
+def prepare(images: Images, letterbox: Letterbox, info: CheckpointInfo, options: RunOptions) -> Tensor:
+    """T pictures → normalised (1, T, 3, h, w) on the device.
 
     They are resized where they lie, so that the device is sent no more than the network sees.
     """
-    side = short_side or options.short_side or info.short_side
-    letterbox = Letterbox.fit((images[0].shape[0], images[0].shape[1]), short_side=side)
     mean, std = torch.tensor(info.pixel_mean), torch.tensor(info.pixel_std)
     frames = torch.stack([letterbox.apply(torch.from_numpy(image), mean, std) for image in images])
-    return frames[None].to(options.device), letterbox
+    return frames[None].to(options.device)
 
 
 def probe_frames(arrays: Mapping[str, NDArray[Any]]) -> Tensor:

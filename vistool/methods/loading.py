@@ -9,9 +9,10 @@ from . import find_method
 
 
 def load_model(method: str, weights: str | None = None, options: RunOptions | None = None) -> VideoModel:
-    """The model of a row of METHODS with `weights`, a key of weights.toml or a path; None: the method's default.
+    """The model of a row of METHODS with `weights`, as `vistool segment --weights` takes them; None: its default.
 
-    UsageError for an unknown method, WeightsError when the weights are missing, damaged, or another method's.
+    UsageError for an unknown method, WeightsError when the weights are missing, damaged, or another method's. What is
+    absent is fetched, unless VISTOOL_OFFLINE=1; VISTOOL_ACCEPT_LICENSE accepts licences.
     """
     row = find_method(method)
-    return row.load(load(weights or row.default_weights, method), options or RunOptions())
+    return row.load(load(weights or row.default_weights, method, row), options or RunOptions())

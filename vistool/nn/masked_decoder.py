@@ -33,6 +33,7 @@ class ClipOutput:
 
     final: Prediction
     auxiliary: tuple[Prediction, ...]
+    embeddings: Tensor  # (B, Q, D), the normalised queries of the last prediction: what a slot looks like
 
     def stacked(self) -> tuple[Tensor, Tensor]:
         """All L predictions, first to last: class logits (L, B, Q, K), mask logits (L, B, Q, T, h, w)."""
@@ -132,7 +133,7 @@ class MaskedDecoder(nn.Module):
             if self.training:
                 predictions.append(self._predict(queries, pyramid))
         final = predictions.pop() if predictions else self._predict(queries, pyramid)
-        return ClipOutput(final, tuple(predictions))
+        return ClipOutput(final, tuple(predictions), self.heads.norm(queries))
 
     def _predict(self, queries: Tensor, pyramid: LevelPyramid) -> Prediction:
         masks = torch.einsum("bqd,btdhw->bqthw", self.heads.kernels(queries), pyramid.mask_features)

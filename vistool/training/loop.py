@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from ..methods import find_method
+from ..methods import find_recipe
 from ..weights.checkpoint import Checkpoint
 from .annotations import read_annotations
 from .augment import PIXEL_MEAN, PIXEL_STD, Jitter
@@ -78,7 +78,7 @@ def _prepare(
     parent: Checkpoint | None,
 ) -> _Run:
     annotations = read_annotations(options.data)
-    recipe = find_method(options.method).recipe()
+    recipe = find_recipe(options.method)
     preset, network = start_network(recipe, options, len(annotations.categories), parent)
     mean, std = (parent.info.pixel_mean, parent.info.pixel_std) if parent else (PIXEL_MEAN, PIXEL_STD)
     state = RunState(network, AveragedNetwork(network, options.ema), make_optimiser(network, options))

@@ -25,8 +25,9 @@ def convert(foreign: Foreign, layout: str) -> Checkpoint:
     """`layout` is one of `nn.published.LAYOUTS`, or "auto"; WeightsError when a tensor is missing or left over."""
     sizes, shared = from_published(foreign.tensors, layout)
     preset = Preset(**asdict(sizes), rho=0.0)
-    torch.manual_seed(0)  # attention inside the clip update is random behind its zero output
-    state = Ifr(preset).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # attention inside the clip update is random behind its zero output
+        state = Ifr(preset).state_dict()
     info = describe("ifr", sizes, PRESETS)
     named = preset_name(replace(preset, rho=1.0), PRESETS)
     return Checkpoint(

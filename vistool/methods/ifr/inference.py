@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...types import RunOptions
+from ...nn.letterbox import Letterbox
+from ...types import Frame, RunOptions
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import load_into
-from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, prepare, probe_frames
+from ..clip_inference import ClipEvidence, ClipSegmenter, Images, autocast, fit, prepare, probe_frames
+from ..frame_features import FrameFeatures
 from .loss import class_probs
-from .network import Ifr
+from .network import Ifr, IfrOutput
 from .presets import Preset
 from .tta import PIVOT, SHORT_SIDES, SizeResult, merge
 
@@ -32,16 +34,27 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
     network = build(checkpoint).to(options.device)
     info = checkpoint.info
 
-    def one_size(images: Images, short_side: int | None = None) -> ClipEvidence:
-        frames, letterbox = prepare(images, info, options, short_side)
+    remembered = FrameFeatures(network.trunk, info, options)
+
+    def one_size(frames: Sequence[Frame]) -> ClipEvidence:
+        features, letterbox = remembered.of(frames)
         with autocast(options):
-            output = network(frames)
+            output = network.decoder(features, len(frames))
+        return evidence(output, letterbox)
+
+    def of_side(images: Images, short_side: int) -> ClipEvidence:
+        letterbox = fit(images[0], info, options, short_side)
+        with autocast(options):
+            output = network(prepare(images, letterbox, info, options))
+        return evidence(output, letterbox)
+
+    def evidence(output: IfrOutput, letterbox: Letterbox) -> ClipEvidence:
         probs = class_probs(output.final.class_logits[0].float(), network.preset)
         return ClipEvidence(probs, output.mask_logits()[0], letterbox)
 
-    def four_sizes(images: Images) -> ClipEvidence:
+    def four_sizes(frames: Sequence[Frame]) -> ClipEvidence:
         side = options.short_side or info.short_side
-        found = [one_size(images, round(side * share)) for share in SHORT_SIDES]
+        found = [of_side([frame.image for frame in frames], round(side * share)) for share in SHORT_SIDES]
         pivot = found[PIVOT]
         size = pivot.mask_logits.shape[-2:]
         merged = merge([SizeResult(e.class_probs, _at_size(e, pivot, size)) for e in found], network.preset)
