@@ -33,7 +33,7 @@ def main() -> None:
     options = Options(tuple(COLUMNS), arguments.score_min)
     rows = []
     for method in arguments.methods:
-        checkpoint = load(arguments.weights or METHODS[method].default_weights, method)
+        checkpoint = load(arguments.weights or METHODS[method].default_weights, method, METHODS[method])
         found = predictions(data, checkpoint, method=method, device="cpu")
         if arguments.results:
             arguments.results.mkdir(parents=True, exist_ok=True)
