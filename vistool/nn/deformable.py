@@ -39,15 +39,23 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self, queries: Tensor, references: Tensor, memory: Tensor, sizes_hw: Sequence[tuple[int, int]]
+        self,
+        queries: Tensor,
+        references: Tensor,
+        memory: Tensor,
+        sizes_hw: Sequence[tuple[int, int]],
+        padding: Tensor | None = None,
     ) -> Tensor:
         """queries (B, L, D), references (B or 1, L, levels or 1, 2 or 4), memory (B, P, D) → (B, L, D).
 
         References are points xy or boxes cxcywh, in [0, 1]. `memory` is the levels of `sizes_hw` one after another.
-        Samples outside a level read zero.
+        Samples outside a level read zero, and so do pixels of `padding` bool (B, P).
         """
         batch, length, _ = queries.shape
-        table = self.value_proj(memory).view(-1, memory.shape[-1] // self.heads)  # (B·P·heads, d)
+        values = self.value_proj(memory)
+        if padding is not None:
+            values = values.masked_fill(padding[..., None], 0.0)
+        table = values.view(-1, memory.shape[-1] // self.heads)  # (B·P·heads, d)
         offsets = self.sampling_offsets(queries).view(batch, length, self.heads, self.levels, self.points, 2)
         weights = self.attention_weights(queries).view(batch, length, self.heads, -1).softmax(-1)
         rows, shares = self._taps(references, offsets, memory.shape[1], sizes_hw)

@@ -6,6 +6,7 @@ softmax does not see. So both read the same checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -120,20 +121,26 @@ class MaskedDecoder(nn.Module):
     def forward(self, features: PixelFeatures, frames: int) -> ClipOutput:
         """features of B·T frames → predictions of B clips."""
         pyramid = LevelPyramid(features, self.level_embed, frames)
+        predictions = []
+        for queries in self.states(pyramid):
+            if self.training:
+                predictions.append(self._predict(queries, pyramid))
+        final = predictions.pop() if predictions else self._predict(queries, pyramid)
+        return ClipOutput(final, tuple(predictions), self.heads.norm(queries))
+
+    def states(self, pyramid: LevelPyramid) -> Iterator[Tensor]:
+        """The queries before the first layer and after every layer, before the heads' norm; (B, Q, D) each."""
+        batch, frames = pyramid.mask_features.shape[:2]
         times = sine_1d(frames, self.query_feat.shape[1], device=self.query_feat.device)[:, None]  # (T, 1, D)
-        batch = pyramid.mask_features.shape[0]
         queries = self.query_feat.expand(batch, -1, -1)
-        predictions = [self._predict(queries, pyramid)] if self.training else []
+        yield queries
         for i, layer in enumerate(self.layers):
             level = i % 3
             blocked = torch.einsum("bqd,btdp->bqtp", self.heads.kernels(queries).detach(), pyramid.resized[level]) < 0
             values = pyramid.tokens[level]
             keys = values + pyramid.positions[level] + times
             queries = layer(queries, self.query_embed, keys.flatten(1, 2), values.flatten(1, 2), blocked.flatten(2))
-            if self.training:
-                predictions.append(self._predict(queries, pyramid))
-        final = predictions.pop() if predictions else self._predict(queries, pyramid)
-        return ClipOutput(final, tuple(predictions), self.heads.norm(queries))
+            yield queries
 
     def _predict(self, queries: Tensor, pyramid: LevelPyramid) -> Prediction:
         masks = torch.einsum("bqd,btdhw->bqthw", self.heads.kernels(queries), pyramid.mask_features)

@@ -70,7 +70,7 @@ class PixelDecoder(nn.Module):
         position = torch.cat(
             [sine_2d(size, dim, device) + code for size, code in zip(sizes, self.level_embed, strict=True)]
         )
-        references = torch.cat([_centres(size, device) for size in sizes])[None, :, None]
+        references = torch.cat([cell_centres(size, device) for size in sizes])[None, :, None]
         pixels = torch.cat([m.flatten(2).transpose(1, 2) for m in projected], dim=1)
         for layer in self.layers:
             pixels = layer(pixels, position, references, sizes)
@@ -81,7 +81,7 @@ class PixelDecoder(nn.Module):
         return PixelFeatures(levels, self.mask_projection(self.smooth(fine)))
 
 
-def _centres(size_hw: tuple[int, int], device: torch.device) -> Tensor:
+def cell_centres(size_hw: tuple[int, int], device: torch.device) -> Tensor:
     """Pixel centres as shares of the map, xy; (H·W, 2)."""
     height, width = size_hw
     y = (torch.arange(height, device=device) + 0.5) / height

@@ -57,12 +57,12 @@ def _filled(template: str, groups: Iterable[str]) -> str:
     return re.sub(r"[#*]", lambda _: next(values), template)
 
 
-def _under(ours: str, theirs: str, names: Mapping[str, str]) -> list[Row]:
+def under(ours: str, theirs: str, names: Mapping[str, str]) -> list[Row]:
     """Rows of the parts of one module."""
     return [Row(ours + mine, theirs + yours) for mine, yours in names.items()]
 
 
-def _fused(ours: str, theirs: str) -> list[Row]:
+def fused(ours: str, theirs: str) -> list[Row]:
     """Rows of query, key and value projections that are one matrix elsewhere; `{}` is q, k or v."""
     return [Row(ours.format(letter), theirs, part) for part, letter in enumerate("qkv")]
 
@@ -79,11 +79,11 @@ _D2_CROSS = _D2_QUERIES + "transformer_cross_attention_layers.#."
 _D2_SELF = _D2_QUERIES + "transformer_self_attention_layers.#."
 
 _D2_SWIN = [
-    *_under(
+    *under(
         _SWIN + "embeddings.", "backbone.patch_embed.", {"patch_embeddings.projection.*": "proj.*", "norm.*": "norm.*"}
     ),
-    *_fused(_SWIN_BLOCK + "attention.{}_proj.*", "backbone.layers.#.blocks.#.attn.qkv.*"),
-    *_under(
+    *fused(_SWIN_BLOCK + "attention.{}_proj.*", "backbone.layers.#.blocks.#.attn.qkv.*"),
+    *under(
         _SWIN_BLOCK,
         "backbone.layers.#.blocks.#.",
         {
@@ -111,38 +111,43 @@ _D2_RESNET = [
     ),
 ]
 
+DETECTRON2_BACKBONE = (*_D2_SWIN, *_D2_RESNET)
+DETECTRON2_PIXELS = tuple(
+    under(
+        _PIXELS,
+        _D2_PIXELS,
+        {
+            "input_projections.*": "input_proj.*",
+            "level_embed": "transformer.level_embed",
+            "layers.#.self_attn.*": "transformer.encoder.layers.#.self_attn.*",
+            "layers.#.self_attn_norm.*": "transformer.encoder.layers.#.norm1.*",
+            "layers.#.ffn.inner.*": "transformer.encoder.layers.#.linear1.*",
+            "layers.#.ffn.out.*": "transformer.encoder.layers.#.linear2.*",
+            "layers.#.ffn_norm.*": "transformer.encoder.layers.#.norm2.*",
+            "adapter.0.*": "adapter_1.*",
+            "adapter.1.*": "adapter_1.norm.*",
+            "smooth.0.*": "layer_1.*",
+            "smooth.1.*": "layer_1.norm.*",
+            "mask_projection.*": "mask_features.*",
+        },
+    )
+)
+"""Backbone and pixel decoder, which other networks of the same makers call the same."""
+
 DETECTRON2 = Layout(
     rows=(
-        *_D2_SWIN,
-        *_D2_RESNET,
-        *_under(
-            _PIXELS,
-            _D2_PIXELS,
-            {
-                "input_projections.*": "input_proj.*",
-                "level_embed": "transformer.level_embed",
-                "layers.#.self_attn.*": "transformer.encoder.layers.#.self_attn.*",
-                "layers.#.self_attn_norm.*": "transformer.encoder.layers.#.norm1.*",
-                "layers.#.ffn.inner.*": "transformer.encoder.layers.#.linear1.*",
-                "layers.#.ffn.out.*": "transformer.encoder.layers.#.linear2.*",
-                "layers.#.ffn_norm.*": "transformer.encoder.layers.#.norm2.*",
-                "adapter.0.*": "adapter_1.*",
-                "adapter.1.*": "adapter_1.norm.*",
-                "smooth.0.*": "layer_1.*",
-                "smooth.1.*": "layer_1.norm.*",
-                "mask_projection.*": "mask_features.*",
-            },
-        ),
-        *_fused(_LAYER + "cross_attn.to_{}.*", _D2_CROSS + "multihead_attn.in_proj_*"),
-        *_fused(_LAYER + "self_attn.to_{}.*", _D2_SELF + "self_attn.in_proj_*"),
-        *_under(_LAYER + "cross_attn", _D2_CROSS, {".out.*": "multihead_attn.out_proj.*", "_norm.*": "norm.*"}),
-        *_under(_LAYER + "self_attn", _D2_SELF, {".out.*": "self_attn.out_proj.*", "_norm.*": "norm.*"}),
-        *_under(
+        *DETECTRON2_BACKBONE,
+        *DETECTRON2_PIXELS,
+        *fused(_LAYER + "cross_attn.to_{}.*", _D2_CROSS + "multihead_attn.in_proj_*"),
+        *fused(_LAYER + "self_attn.to_{}.*", _D2_SELF + "self_attn.in_proj_*"),
+        *under(_LAYER + "cross_attn", _D2_CROSS, {".out.*": "multihead_attn.out_proj.*", "_norm.*": "norm.*"}),
+        *under(_LAYER + "self_attn", _D2_SELF, {".out.*": "self_attn.out_proj.*", "_norm.*": "norm.*"}),
+        *under(
             _LAYER + "ffn",
             _D2_QUERIES + "transformer_ffn_layers.#.",
             {".inner.*": "linear1.*", ".out.*": "linear2.*", "_norm.*": "norm.*"},
         ),
-        *_under(
+        *under(
             "decoder.",
             _D2_QUERIES,
             {
@@ -164,7 +169,7 @@ _HF_QUERIES = "model.transformer_module."
 _HF_LAYER = _HF_QUERIES + "decoder.layers.#."
 
 _HF_HEAD = [
-    *_under(
+    *under(
         _PIXELS,
         _HF_PIXELS,
         {
@@ -180,8 +185,8 @@ _HF_HEAD = [
             "mask_projection.*": "mask_projection.*",
         },
     ),
-    *_fused(_LAYER + "cross_attn.to_{}.*", _HF_LAYER + "cross_attn.in_proj_*"),
-    *_under(
+    *fused(_LAYER + "cross_attn.to_{}.*", _HF_LAYER + "cross_attn.in_proj_*"),
+    *under(
         _LAYER,
         _HF_LAYER,
         {
@@ -195,7 +200,7 @@ _HF_HEAD = [
             "ffn_norm.*": "final_layer_norm.*",
         },
     ),
-    *_under(
+    *under(
         "decoder.",
         _HF_QUERIES,
         {
@@ -221,7 +226,7 @@ TRANSFORMERS_MEMORY = Layout((Row(_BODY + "*", _HF_ENCODER + "*"), *_HF_HEAD), _
 TRANSFORMERS_FILE = Layout(
     rows=(
         Row(_SWIN + "embeddings.*", _HF_ENCODER + "embeddings.*"),
-        *_under(
+        *under(
             _SWIN_BLOCK,
             _HF_ENCODER + "encoder.layers.#.blocks.#.",
             {

@@ -1,0 +1,1 @@
+"""IDOL's detector: CondInst's mask head on Deformable DETR, with a contrastive head for association."""
