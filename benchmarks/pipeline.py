@@ -84,8 +84,8 @@ def measure(method: str, film: Path, outs: list[Path]) -> dict[str, float]:
     watch = Stopwatch()
     row = vistool.METHODS[method]
     model = vistool.load_model(method)
-    network = _network_class(method)
-    plain = network.forward
+    parts = _network_parts(method)
+    plain = [part.forward for part in parts]
     source = TimedSource(vistool.open_video(film), watch)
     writers = []
     for out in outs:
@@ -95,24 +95,31 @@ def measure(method: str, film: Path, outs: list[Path]) -> dict[str, float]:
         writer.write_frame = watch.timed("write", writer.write_frame)
         writer.finish = watch.timed("write", writer.finish)
         writers.append(writer)
-    network.forward = watch.timed("network", plain)
-    network.forward = lambda self, frames, timed=network.forward: timed(self, frames)
+    for part in parts:
+        part.forward = _as_method(watch.timed("network", part.forward))
     try:
         begun = time.perf_counter()
         ranking = vistool.Ranking(conf=0.3)
         vistool.run(source, model, writers, mode="offline", window=row.window, overlap=row.overlap, ranking=ranking)
         whole = time.perf_counter() - begun
     finally:
-        network.forward = plain
+        for part, forward in zip(parts, plain, strict=True):
+            part.forward = forward
         source.close()
     return {**watch.seconds, "rest": whole - sum(watch.seconds.values()), "whole": whole}
 
 
-def _network_class(method: str) -> Any:
-    from vistool.methods.ifr.network import Ifr
-    from vistool.methods.mask2former_vis.network import Mask2FormerVis
+def _as_method(timed: Any) -> Any:
+    return lambda self, *arguments: timed(self, *arguments)
 
-    return {"ifr": Ifr, "mask2former-vis": Mask2FormerVis}[method]
+
+def _network_parts(method: str) -> tuple[Any, Any]:
+    """What goes over frames, and over windows of them."""
+    from vistool.methods.ifr.network import IfrDecoder
+    from vistool.nn.masked_decoder import MaskedDecoder
+    from vistool.nn.trunk import FrameTrunk
+
+    return FrameTrunk, {"ifr": IfrDecoder, "mask2former-vis": MaskedDecoder}[method]
 
 
 def peak_mb(method: str, film: Path, out: Path) -> float:

@@ -5,14 +5,14 @@ Knows tracks and frames; knows no method, no data set and no format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocols import OfflineModel, OnlineModel, OnlineTracker, VideoModel
+from .protocols import ClipModel, ClipTracker, OfflineModel, OnlineModel, OnlineTracker, VideoModel, Withdrawing
 from .types import Category, Frame, FramePrediction, Track, VideoInfo
 
 
@@ -30,12 +30,14 @@ def map_classes(model: VideoModel, target: tuple[Category, ...], rows: Mapping[i
     if not rows.keys() <= set(range(len(model.categories))) or not set(rows.values()) <= set(range(len(target))):
         raise ValueError(f"no such rows: {dict(rows)} (from {len(model.categories)} classes to {len(target)})")
     translation = _Translation(target, dict(rows))
-    if not hasattr(model, "begin"):
-        return _Offline(model, translation)
+    online = _Online(cast(OnlineModel, model), translation)
+    if hasattr(model, "begin_clips"):
+        clips = _Clips(cast(ClipModel, model), translation)
+        return _OnlineAndClips(online, clips) if hasattr(model, "begin") else clips
     if not hasattr(model, "segment"):
-        return _Online(model, translation)
-    online, offline = cast(OnlineModel, model), cast(OfflineModel, model)
-    return _Both(_Online(online, translation), _Offline(offline, translation))
+        return online
+    offline = _Offline(cast(OfflineModel, model), translation)
+    return _Both(online, offline) if hasattr(model, "begin") else offline
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class _Translation:
             scores=scores[kept],
             masks=tuple(found.masks[row] for row in kept.tolist()),
             class_scores=None if class_scores is None else class_scores[kept],
+            judged=None if found.judged is None else found.judged[kept],
         )
 
     def track(self, track: Track) -> Track | None:
@@ -107,6 +110,38 @@ class _Tracker:
     def step(self, frame: Frame) -> FramePrediction:
         return self.translation.frame(self.tracker.step(frame))
 
+    def withdrawn(self) -> Collection[int]:
+        return self.tracker.withdrawn() if isinstance(self.tracker, Withdrawing) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Clips:
+    """A model that follows objects from clip to clip, in translation."""
+
+    model: ClipModel
+    translation: _Translation
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        return self.translation.target
+
+    def begin_clips(self, video: VideoInfo, window: int) -> ClipTracker:
+        return _ClipTracker(self.model.begin_clips(video, window), self.translation)
+
+
+@dataclass(frozen=True, slots=True)
+class _ClipTracker:
+    """The tracker of a `_Clips` model."""
+
+    tracker: ClipTracker
+    translation: _Translation
+
+    def segment(self, frames: Sequence[Frame]) -> list[FramePrediction]:
+        return [self.translation.frame(found) for found in self.tracker.segment(frames)]
+
+    def withdrawn(self) -> Collection[int]:
+        return self.tracker.withdrawn() if isinstance(self.tracker, Withdrawing) else ()
+
 
 @dataclass(frozen=True, slots=True)
 class _Offline:
@@ -140,3 +175,21 @@ class _Both:
 
     def segment(self, video: VideoInfo, frames: Sequence[Frame]) -> tuple[Track, ...]:
         return self.offline.segment(video, frames)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnlineAndClips:
+    """One model that runs frame by frame or clip by clip."""
+
+    online: _Online
+    clips: _Clips
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        return self.online.categories
+
+    def begin(self, video: VideoInfo) -> OnlineTracker:
+        return self.online.begin(video)
+
+    def begin_clips(self, video: VideoInfo, window: int) -> ClipTracker:
+        return self.clips.begin_clips(video, window)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from .types import Category, Frame, FramePrediction, Track, VideoInfo, VideoPrediction
 
@@ -51,7 +51,35 @@ class OfflineModel(Protocol):
         ...
 
 
-VideoModel: TypeAlias = OnlineModel | OfflineModel
+class ClipTracker(Protocol):
+    """The state of one video that is seen clip by clip, under identities of the model's own."""
+
+    def segment(self, frames: Sequence[Frame]) -> Sequence[FramePrediction]:
+        """The instances on each of the next frames, which no other call sees; has seen no later one."""
+        ...
+
+
+class ClipModel(Protocol):
+    """A model that sees several frames at once and follows objects from one clip to the next itself."""
+
+    @property
+    def categories(self) -> tuple[Category, ...]: ...
+
+    def begin_clips(self, video: VideoInfo, window: int) -> ClipTracker:
+        """`window`: frames of a clip but for the last, which may be shorter; 0: all frames."""
+        ...
+
+
+@runtime_checkable
+class Withdrawing(Protocol):
+    """What a tracker may offer besides: second thoughts at the end of the video."""
+
+    def withdrawn(self) -> Collection[int]:
+        """Tracks that were told on some frames and turned out to be no objects; asked once, after the last frame."""
+        ...
+
+
+VideoModel: TypeAlias = OnlineModel | OfflineModel | ClipModel
 
 
 class Writer(Protocol):

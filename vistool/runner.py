@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import repeat
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, repeat
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import masks, windows
 from .errors import InputError, UsageError
-from .protocols import FrameSource, OnlineTracker, VideoModel, Writer
+from .protocols import ClipTracker, FrameSource, OnlineTracker, VideoModel, Withdrawing, Writer
 from .ranking import Ranking, Standings, class_vector, rank, rank_frame
-from .types import Frame, FramePrediction, VideoPrediction
+from .types import Frame, FramePrediction, Rle, VideoPrediction
 from .windows import Step
 
 _NO_FACTS: Mapping[str, object] = MappingProxyType({})
@@ -34,7 +38,10 @@ def run(
 ) -> VideoPrediction:
     """Segment a video, hand every frame to the writers as soon as it is settled, and publish their outputs.
 
-    `window` and `overlap` are for offline models (`windows.settle`); `on_frame` hears of each frame after the writers.
+    `window` and `overlap` are for offline models: `windows.settle` joins what they see; one that follows objects from
+    clip to clip itself has no overlap. `on_frame` hears of each frame after the writers. A track that its tracker
+    withdraws at the end was streamed, but is no part of the result.
+
     Whatever happens, the writers are closed and drop what they have not published, and nothing is published before the
     last frame. A writer that cannot publish does not keep the others from it; its error is raised afterwards. The
     source stays the caller's to close. InputError when it has no frames.
@@ -45,7 +52,8 @@ def run(
 
         standings = Standings(len(model.categories))
         times_s: dict[int, float] = {}
-        for step in _steps(source, model, mode, window, overlap):
+        passage = _passage(source, model, mode, window, overlap)
+        for step in passage.steps:
             for track_id, class_scores in step.opinions:
                 standings.judge(track_id, class_scores)
             for track_id, mask in step.masks.items():
@@ -63,7 +71,8 @@ def run(
                 hint="check the file with `vistool inspect`, and --start and --end",
             )
 
-        tracks = rank(standings.tracks(), ranking)
+        gone = frozenset(passage.withdrawn())
+        tracks = rank([replace(t, masks={}) if t.id in gone else t for t in standings.tracks()], ranking)
         result = VideoPrediction(source.info, model.categories, tracks, times_s, facts)
         with ExitStack() as publishing:
             for writer in reversed(writers):
@@ -71,34 +80,73 @@ def run(
     return result
 
 
-def _steps(
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """One way through the frames of a video."""
+
+    steps: Iterator[Step]  # the frames, settled
+    withdrawn: Callable[[], Collection[int]]  # ids, known after the last step
+
+
+def _passage(
     source: FrameSource, model: VideoModel, mode: Literal["online", "offline"], window: int, overlap: int
-) -> Iterator[Step]:
-    """The frames of the source, settled, by the loop that `mode` names."""
+) -> _Passage:
+    """The loop that `mode` names, in the way that the model knows; UsageError when it knows none."""
+    video, classes = source.info, len(model.categories)
     if mode == "online":
         if not hasattr(model, "begin"):
             raise UsageError("this model cannot run online: it sees several frames at once", hint="use --mode offline")
-        return _online_steps(source, model.begin(source.info), len(model.categories))
-    if not hasattr(model, "segment"):
-        raise UsageError("this model cannot run offline: it follows objects frame by frame", hint="use --mode online")
-    video = source.info
-    return windows.settle(
-        source,
-        lambda frames: model.segment(video, frames),
-        window=window,
-        overlap=overlap,
-        classes=len(model.categories),
-    )
+        tracker = model.begin(video)
+        return _Passage(_online_steps(source, tracker, classes), _second_thoughts(tracker))
+    if hasattr(model, "segment"):
+        segment = partial(model.segment, video)
+        return _Passage(windows.settle(source, segment, window=window, overlap=overlap, classes=classes), tuple)
+    if hasattr(model, "begin_clips"):
+        _check_clips(window, overlap)
+        clips = model.begin_clips(video, window)
+        return _Passage(_clip_steps(source, clips, window, classes), _second_thoughts(clips))
+    raise UsageError("this model cannot run offline: it follows objects frame by frame", hint="use --mode online")
+
+
+def _second_thoughts(tracker: object) -> Callable[[], Collection[int]]:
+    return tracker.withdrawn if isinstance(tracker, Withdrawing) else tuple
+
+
+def _check_clips(window: int, overlap: int) -> None:
+    windows.check(window, overlap)
+    if overlap:
+        raise UsageError(f"clips of this model share no frames: `{overlap}`", hint="use --overlap 0, or leave it out")
 
 
 def _online_steps(source: FrameSource, tracker: OnlineTracker, classes: int) -> Iterator[Step]:
     for frame in source:
         found = tracker.step(frame)
-        ids: list[int] = found.track_ids.tolist()
-        visible = {track_id: mask for track_id, mask in zip(ids, found.masks, strict=True) if masks.area(mask)}
-        known = repeat(None) if found.class_scores is None else found.class_scores
-        rows = zip(ids, found.labels.tolist(), found.scores.tolist(), known, strict=False)
-        yield Step(frame, visible, [(track_id, class_vector(classes, *row)) for track_id, *row in rows])
+        yield Step(frame, _visible(found), _opinions(found, classes))
+
+
+def _clip_steps(source: FrameSource, tracker: ClipTracker, window: int, classes: int) -> Iterator[Step]:
+    """What a clip says of its tracks is known from its first frame on."""
+    frames = iter(source)
+    while clip := deque(islice(frames, window or None)):
+        predictions = tracker.segment(tuple(clip))
+        opinions = [opinion for found in predictions for opinion in _opinions(found, classes)]
+        for found in predictions:
+            yield Step(clip.popleft(), _visible(found), opinions)
+            opinions = []
+
+
+def _visible(found: FramePrediction) -> dict[int, Rle]:
+    """Masks by track id, those without a pixel left out."""
+    rows = zip(found.track_ids.tolist(), found.masks, strict=True)
+    return {track_id: mask for track_id, mask in rows if masks.area(mask)}
+
+
+def _opinions(found: FramePrediction, classes: int) -> list[tuple[int, NDArray[np.float64]]]:
+    """What the rows that count say of the class of their tracks."""
+    known = repeat(None) if found.class_scores is None else found.class_scores
+    counts = repeat(True) if found.judged is None else found.judged
+    rows = zip(counts, found.track_ids.tolist(), found.labels.tolist(), found.scores.tolist(), known, strict=False)
+    return [(track_id, class_vector(classes, *row)) for counted, track_id, *row in rows if counted]
 
 
 def _frame_prediction(step: Step, standings: Standings, ranking: Ranking) -> FramePrediction:

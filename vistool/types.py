@@ -67,6 +67,8 @@ class FramePrediction:
     scores: NDArray[np.float32]  # (N,), in [0, 1]
     masks: tuple[Rle, ...]  # N, at the size of the source
     class_scores: NDArray[np.float32] | None = None  # (N, K) in [0, 1]; None where a model knows one class only
+    judged: NDArray[np.bool_] | None = None
+    """(N,) rows whose scores count for those of their track; None: all. A track's first row, or clip, has one."""
 
     def __post_init__(self) -> None:
         rows = {
@@ -77,6 +79,8 @@ class FramePrediction:
         }
         if self.class_scores is not None:
             rows["class_scores"] = len(self.class_scores)
+        if self.judged is not None:
+            rows["judged"] = len(self.judged)
         if len(set(rows.values())) > 1:
             raise ValueError(f"frame {self.frame_index}: {', '.join(f'{k} has {n} rows' for k, n in rows.items())}")
         if len(np.unique(self.track_ids)) != len(self.track_ids):

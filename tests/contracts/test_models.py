@@ -11,7 +11,7 @@ import pytest
 
 from vistool import masks
 from vistool.methods import METHODS, Mode
-from vistool.protocols import OfflineModel, OnlineModel, VideoModel
+from vistool.protocols import ClipModel, OfflineModel, OnlineModel, VideoModel
 from vistool.ranking import Ranking
 from vistool.runner import run
 from vistool.testing import CATEGORIES, FakeOfflineModel, FakeOnlineModel, FakeSource, moving_rectangles
@@ -22,9 +22,12 @@ TRACKS = moving_rectangles(3, 6, SIZE, stride=2)
 OTHER_TRACKS = moving_rectangles(2, 6, SIZE, stride=2, seed=9)
 FAKES = {"fake online": FakeOnlineModel, "fake offline": FakeOfflineModel}
 
+CLIPS = ["refinevis"]
+"""Methods that follow objects from clip to clip themselves: offline they give frames under lasting ids, not windows."""
+
 ONLINE = ["fake online", *(name for name, row in METHODS.items() if "online" in row.modes)]
-OFFLINE = ["fake offline", *(name for name, row in METHODS.items() if "offline" in row.modes)]
-EVERY_MODE = [*((name, "online") for name in ONLINE), *((name, "offline") for name in OFFLINE)]
+OFFLINE = ["fake offline", *(name for name, row in METHODS.items() if "offline" in row.modes and name not in CLIPS)]
+EVERY_MODE = [*((name, "online") for name in ONLINE), *((name, "offline") for name in [*OFFLINE, *CLIPS])]
 
 
 def tiny_videomt() -> tuple[Any, Mapping[str, Any]]:
@@ -162,6 +165,21 @@ def test_the_same_frames_give_the_same_candidates(name: str) -> None:
     assert one.segment(info, frames) == first
 
 
+@pytest.mark.parametrize("name", CLIPS)
+def test_predictions_of_clips_are_of_their_frames_and_ignore_later_clips(name: str) -> None:
+    one: ClipModel = model(name)  # type: ignore[assignment]
+    info, frames = video()
+    other = [*frames[:2], *video(OTHER_TRACKS)[1][2:]]
+
+    first, second = one.begin_clips(info, 2), one.begin_clips(info, 2)
+    told = [prediction for t in (0, 2, 4) for prediction in first.segment(frames[t : t + 2])]
+    told_otherwise = [prediction for t in (0, 2, 4) for prediction in second.segment(other[t : t + 2])]
+
+    assert [prediction.frame_index for prediction in told] == [frame.index for frame in frames]
+    assert all(mask.size_hw == SIZE for prediction in told for mask in prediction.masks)
+    assert [as_rows(p) for p in told[:2]] == [as_rows(p) for p in told_otherwise[:2]]
+
+
 @pytest.mark.parametrize("name", ONLINE)
 def test_a_track_has_an_opinion_on_every_class_or_on_one(name: str) -> None:
     predictions = online_pass(model(name), video()[1])  # type: ignore[arg-type]
@@ -179,7 +197,8 @@ def test_a_track_has_an_opinion_on_every_class_or_on_one(name: str) -> None:
 def test_every_mode_of_every_row_runs(name: str, mode: Mode, floor: float | None) -> None:
     one = model(name, score_floor=floor)
 
-    result = run(FakeSource.of(TRACKS), one, mode=mode, window=4, overlap=2, ranking=Ranking(conf=0.0))
+    overlap = 0 if name in CLIPS else 2
+    result = run(FakeSource.of(TRACKS), one, mode=mode, window=4, overlap=overlap, ranking=Ranking(conf=0.0))
 
     assert result.categories == one.categories
     assert list(result.times_s) == [0, 2, 4, 6, 8, 10]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,39 @@ class Told:
         )
 
 
+class ToldInClips:
+    """The tracker of `Clips`."""
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self.told = Told(tracks)
+
+    def segment(self, frames: Sequence[Frame]) -> list[FramePrediction]:
+        return [self.told.step(frame) for frame in frames]
+
+    def step(self, frame: Frame) -> FramePrediction:
+        return self.told.step(frame)
+
+    def withdrawn(self) -> set[int]:
+        return {2}
+
+
+class Clips:
+    """Says what it was given clip by clip, and withdraws a track."""
+
+    categories = SOURCE
+
+    def __init__(self, tracks: Sequence[Track]) -> None:
+        self.tracks = tracks
+
+    def begin_clips(self, video: VideoInfo, window: int) -> ToldInClips:
+        return ToldInClips(self.tracks)
+
+
+class OnlineAndClips(Clips):
+    def begin(self, video: VideoInfo) -> ToldInClips:
+        return ToldInClips(self.tracks)
+
+
 def offline(tracks: Sequence[Track], rows: Mapping[int, int] = ROWS) -> tuple[Track, ...]:
     mapped = map_classes(Told(tracks), TARGET, rows)
     return mapped.segment(VIDEO, [])  # type: ignore[union-attr]
@@ -102,6 +136,18 @@ def test_lists_without_a_common_class_leave_nothing(tracks: list[Track]) -> None
     assert len(online(tracks, {}).track_ids) == 0
 
 
+def test_a_row_that_does_not_count_still_does_not() -> None:
+    told = Told([track(1, 0.0, 0.0, 0.0, 0.9), track(2, 0.4, 0.0, 0.0, 0.0), track(3, 0.4, 0.0, 0.0, 0.0)])
+    plain = told.step(Frame(0, 0.0, np.zeros((4, 5, 3), np.uint8)))
+    told.step = lambda frame: replace(plain, judged=np.array([True, False, True]))  # type: ignore[method-assign]
+
+    mapped = map_classes(told, TARGET, ROWS).begin(VIDEO).step(Frame(0, 0.0, np.zeros((4, 5, 3), np.uint8)))  # type: ignore[union-attr]
+
+    assert mapped.track_ids.tolist() == [2, 3]
+    assert mapped.judged is not None
+    assert mapped.judged.tolist() == [False, True]
+
+
 def test_a_frame_keeps_its_index_and_every_row_its_mask() -> None:
     frame = online([track(4, 0.0, 0.0, 0.0, 1.0), track(8, 0.3, 0.1, 0.2, 0.0)])
 
@@ -139,13 +185,15 @@ def test_the_same_list_of_classes_changes_nothing(rows: list[tuple[float, ...]])
         (FakeOnlineModel(TRACKS), {"begin"}),
         (FakeOfflineModel(TRACKS), {"segment"}),
         (Told(()), {"begin", "segment"}),
+        (Clips(()), {"begin_clips"}),
+        (OnlineAndClips(()), {"begin", "begin_clips"}),
     ],
-    ids=["online", "offline", "both"],
+    ids=["online", "offline", "both", "clips", "online and clips"],
 )
 def test_a_model_keeps_its_modes_and_gets_the_classes(model: VideoModel, capabilities: set[str]) -> None:
     mapped = map_classes(model, TARGET, {0: 1})
 
-    assert {name for name in ("begin", "segment") if hasattr(mapped, name)} == capabilities
+    assert {name for name in ("begin", "segment", "begin_clips") if hasattr(mapped, name)} == capabilities
     assert mapped.categories == TARGET
 
 
@@ -163,3 +211,23 @@ def test_a_mapped_model_runs_and_tells_the_classes_that_are_left() -> None:
 def test_rows_that_are_not_there_are_refused(rows: dict[int, int]) -> None:
     with pytest.raises(ValueError, match="no such rows"):
         map_classes(Told(()), TARGET, rows)
+
+
+@pytest.mark.parametrize("way", ["begin", "begin_clips"])
+def test_what_is_withdrawn_stays_so(way: str) -> None:
+    mapped = map_classes(OnlineAndClips([]), TARGET, ROWS)
+
+    tracker = mapped.begin(VIDEO) if way == "begin" else mapped.begin_clips(VIDEO, 4)  # type: ignore[union-attr]
+
+    assert tracker.withdrawn() == {2}  # type: ignore[union-attr]
+
+
+def test_clips_are_translated_frame_by_frame() -> None:
+    tracks = [track(3, 0.5, 0.6, 0.7, 0.2), track(4, 0.0, 0.0, 0.0, 0.9)]
+    frames = [Frame(t, t / 25, np.zeros((4, 5, 3), np.uint8)) for t in range(3)]
+
+    found = map_classes(Clips(tracks), TARGET, ROWS).begin_clips(VIDEO, 3).segment(frames)  # type: ignore[union-attr]
+
+    assert [(each.frame_index, each.track_ids.tolist(), each.labels.tolist()) for each in found] == [
+        (t, [3], [0]) for t in range(3)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,16 @@ from vistool import masks
 from vistool.errors import InputError, OutputExistsError, UsageError
 from vistool.ranking import Ranking
 from vistool.runner import run
-from vistool.testing import FakeOfflineModel, FakeOnlineModel, FakeSource, RecordingWriter, draw, moving_rectangles
+from vistool.testing import (
+    CATEGORIES,
+    FakeOfflineModel,
+    FakeOnlineModel,
+    FakeSource,
+    FakeTracker,
+    RecordingWriter,
+    draw,
+    moving_rectangles,
+)
 from vistool.types import Frame, FramePrediction, Track, VideoInfo, VideoPrediction
 
 Mode = Literal["online", "offline"]
@@ -261,6 +271,26 @@ def test_online_scores_are_running_means_and_frames_show_the_standing_at_their_t
     assert sorted(track.masks) == [0, 1, 3, 4]
 
 
+class Hidden(FakeTracker):
+    """Counts what it says on even frames alone; on odd ones it says nonsense."""
+
+    def step(self, frame: Frame) -> FramePrediction:
+        found = super().step(frame)
+        counts = np.full(len(found.track_ids), frame.index % 2 == 0)
+        return replace(found, scores=np.where(counts, found.scores, 0).astype(np.float32), judged=counts)
+
+
+def test_rows_that_do_not_count_have_a_mask_and_no_opinion() -> None:
+    tracks = moving_rectangles(2, 6, SIZE)
+    model = FakeOnlineModel(tracks)
+    model.begin = lambda video: Hidden(tracks)  # type: ignore[method-assign]
+
+    result = run(FakeSource.of(tracks), model, mode="online", window=0, overlap=0, ranking=Ranking())
+
+    assert [track.score for track in result.tracks] == pytest.approx([0.9, 0.9])
+    assert [sorted(track.masks) for track in result.tracks] == [list(range(6))] * 2
+
+
 def test_what_the_ranking_leaves_out_is_neither_streamed_nor_told() -> None:
     tracks = moving_rectangles(3, 6, SIZE)
     writer = RecordingWriter()
@@ -272,3 +302,130 @@ def test_what_the_ranking_leaves_out_is_neither_streamed_nor_told() -> None:
 
     assert [track.id for track in result.tracks] == [1]
     assert {track_id for track_id, _ in writer.masks} == {1}
+
+
+class FakeClipTracker:
+    """Knows the tracks beforehand. `clips` records the frames of each call."""
+
+    def __init__(self, tracks: Sequence[Track], withdrawn: frozenset[int]) -> None:
+        self._tracker = FakeTracker(tracks)
+        self._withdrawn = withdrawn
+        self.clips: list[list[int]] = []
+
+    def segment(self, frames: Sequence[Frame]) -> list[FramePrediction]:
+        self.clips.append([frame.index for frame in frames])
+        return [self._tracker.step(frame) for frame in frames]
+
+    def withdrawn(self) -> frozenset[int]:
+        return self._withdrawn
+
+
+class FakeClipModel:
+    """Follows objects from clip to clip itself."""
+
+    categories = CATEGORIES
+
+    def __init__(self, tracks: Sequence[Track], withdrawn: frozenset[int] = frozenset()) -> None:
+        self.tracker = FakeClipTracker(tracks, withdrawn)
+        self.window: int | None = None
+
+    def begin_clips(self, video: VideoInfo, window: int) -> FakeClipTracker:
+        self.window = window
+        return self.tracker
+
+
+def run_clips(model: FakeClipModel, source: FakeSource, window: int, *writers: RecordingWriter) -> VideoPrediction:
+    return run(source, model, writers, mode="offline", window=window, overlap=0, ranking=Ranking())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("window", "clips"),
+    [(4, [[0, 1, 2, 3], [4, 5, 6, 7], [8]]), (1, [[t] for t in range(9)]), (0, [[*range(9)]]), (20, [[*range(9)]])],
+)
+def test_a_model_that_follows_objects_itself_sees_every_frame_in_one_clip(window: int, clips: list[list[int]]) -> None:
+    tracks = moving_rectangles(2, 9, SIZE)
+    model, writer = FakeClipModel(tracks), RecordingWriter()
+
+    result = run_clips(model, FakeSource.of(tracks), window, writer)
+
+    assert (model.window, model.tracker.clips) == (window, clips)
+    assert writer.frames == list(range(9))
+    assert writer.masks == {(track.id, index): mask for track in tracks for index, mask in track.masks.items()}
+    assert [(track.id, dict(track.masks)) for track in result.tracks] == [(t.id, dict(t.masks)) for t in tracks]
+
+
+@pytest.mark.parametrize("window", [1, 5])
+def test_no_more_pictures_are_held_than_a_clip(window: int) -> None:
+    pictures: list[weakref.ref[object]] = []
+    held: list[int] = []
+
+    def counted() -> Iterator[Frame]:
+        for frame in draw(moving_rectangles(2, 40, SIZE), range(40), SIZE):
+            pictures.append(weakref.ref(frame.image))
+            held.append(sum(picture() is not None for picture in pictures))
+            yield frame
+
+    run_clips(FakeClipModel(moving_rectangles(2, 40, SIZE)), FakeSource(counted(), SIZE), window, RecordingWriter())
+
+    assert len(held) == 40
+    assert max(held) == window
+
+
+def test_what_a_clip_says_of_a_track_is_known_from_its_first_frame_on() -> None:
+    writer = RecordingWriter()
+    model = FakeClipModel([])
+    model.tracker._tracker = WaveringTracker()  # type: ignore[assignment]
+
+    run_clips(model, FakeSource(draw([], range(2), SIZE), SIZE), 2, writer)
+
+    assert [prediction.scores.tolist() for prediction in writer.predictions] == [pytest.approx([0.45])] * 2
+
+
+def test_clips_that_share_frames_are_refused() -> None:
+    tracks = moving_rectangles(1, 3, SIZE)
+
+    with pytest.raises(UsageError, match="share no frames: `1`"):
+        run(FakeSource.of(tracks), FakeClipModel(tracks), mode="offline", window=3, overlap=1, ranking=Ranking())  # type: ignore[arg-type]
+
+
+class SecondThoughts(FakeOnlineModel):
+    """Withdraws its last track at the end."""
+
+    def begin(self, video: VideoInfo) -> FakeTracker:
+        tracker = super().begin(video)
+        tracker.withdrawn = lambda: {3}  # type: ignore[attr-defined]
+        return tracker
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_withdrawn_track_was_streamed_but_is_not_told(mode: Mode) -> None:
+    tracks = moving_rectangles(3, 6, SIZE)
+    writer = RecordingWriter()
+    model = SecondThoughts(tracks) if mode == "online" else FakeClipModel(tracks, withdrawn=frozenset({3}))
+
+    result = run(FakeSource.of(tracks), model, [writer], mode=mode, window=4, overlap=0, ranking=Ranking())  # type: ignore[arg-type]
+
+    assert {track_id for track_id, _ in writer.masks} == {1, 2, 3}
+    assert [track.id for track in result.tracks] == [1, 2]
+
+
+class Undecided(FakeTracker):
+    """Gives every track a score for every class, and withdraws the last."""
+
+    def step(self, frame: Frame) -> FramePrediction:
+        found = super().step(frame)
+        scores = np.tile(np.array([0.9, 0.5, 0.4], np.float32), (len(found.track_ids), 1))
+        return replace(found, labels=scores.argmax(1), scores=scores.max(1), class_scores=scores)
+
+    def withdrawn(self) -> set[int]:
+        return {2}
+
+
+def test_no_number_of_a_withdrawn_track_is_used_again() -> None:
+    tracks = moving_rectangles(2, 6, SIZE)
+    online = FakeOnlineModel(tracks)
+    online.begin = lambda video: Undecided(tracks)  # type: ignore[method-assign]
+
+    result = run(FakeSource.of(tracks), online, mode="online", window=0, overlap=0, ranking=Ranking(protocol="ytvis"))
+
+    assert [track.id for track in result.tracks] == [1, 3, 4]

@@ -35,7 +35,7 @@ def test_every_setting_is_an_option_with_the_same_default() -> None:
     own = {"resume", "overwrite", "offline", "accept_license"}
     parameters = inspect.signature(command.train).parameters
     named = {("size_hw" if name == "size" else name): value.default for name, value in parameters.items()}
-    spelled = {"size_hw": "96x160", "milestones": "", "device": "auto"}
+    spelled = {"size_hw": "96x160", "milestones": "", "freeze": "", "device": "auto"}
 
     assert named.keys() - own == {field.name for field in fields(TrainOptions)}
     defaults = {field.name: spelled.get(field.name, field.default) for field in fields(TrainOptions)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def train(
     method: MethodName,
-    data: Annotated[Path, typer.Option("--data", help="YTVIS JSON of the training videos, beside them.")],
+    data: Annotated[Path, typer.Option("--data", help="YTVIS JSON of videos, or COCO JSON of images, beside them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder: log, curve, state, best and last checkpoint.")],
     val: Annotated[
         Path | None, typer.Option("--val", help="YTVIS JSON of the videos whose AP decides which weights are best.")
@@ -45,10 +45,17 @@ def train(
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Pixels that the network sees.")] = "96x160",
     scale_min: Annotated[float, typer.Option("--scale-min", help="Least size; at 1 the picture just fits.")] = 0.8,
     scale_max: Annotated[float, typer.Option("--scale-max", help="Greatest size; above 1 it is cropped.")] = 1.5,
+    scale_draw: Annotated[
+        Literal["log", "linear"],
+        typer.Option("--scale-draw", help="Sizes are drawn evenly in their logarithm, or as they are."),
+    ] = "log",
     flip: Annotated[float, typer.Option("--flip", help="Probability that a clip is mirrored.")] = 0.5,
     colour: Annotated[float, typer.Option("--colour", help="Strength of colour jitter; 0: none.")] = 0.0,
     lr: Annotated[float, typer.Option("--lr", help="Peak learning rate.")] = 1e-3,
     backbone_lr: Annotated[float, typer.Option("--backbone-lr", help="Factor of --lr for the backbone.")] = 1.0,
+    freeze: Annotated[
+        str, typer.Option("--freeze", metavar="A,B", help="Parts of the network that stay as they are.")
+    ] = "",
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Of matrices and kernels only.")] = 0.05,
     schedule: Annotated[
         Literal["cosine", "steps"], typer.Option("--schedule", help="How the rate falls after the warm-up.")
@@ -84,11 +91,11 @@ def train(
     options = TrainOptions(
         method=method, data=data, out=out, val=val, init=init, preset=preset, device=resolve_device(device),
         precision=precision, seed=seed, max_steps=max_steps, batch=batch, clip_frames=clip_frames,
-        clip_range=clip_range, size_hw=_size(size), scale_min=scale_min, scale_max=scale_max, flip=flip, colour=colour,
-        lr=lr, backbone_lr=backbone_lr, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
-        milestones=_steps(milestones), clip_norm=clip_norm, ema=ema, val_every=val_every, val_videos=val_videos,
-        save_every=save_every, log_every=log_every, cache_gb=cache_gb, half=half, conf=conf, licence=licence,
-        training_data=training_data,
+        clip_range=clip_range, size_hw=_size(size), scale_min=scale_min, scale_max=scale_max, scale_draw=scale_draw,
+        flip=flip, colour=colour, lr=lr, backbone_lr=backbone_lr, freeze=_parts(freeze), weight_decay=weight_decay,
+        schedule=schedule, warmup=warmup, milestones=_steps(milestones), clip_norm=clip_norm, ema=ema,
+        val_every=val_every, val_videos=val_videos, save_every=save_every, log_every=log_every, cache_gb=cache_gb,
+        half=half, conf=conf, licence=licence, training_data=training_data,
     )  # fmt: skip
     outcome = run_training(
         options,
@@ -113,10 +120,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _steps(text: str) -> tuple[int, ...]:
     from ..errors import UsageError
 
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = _parts(text)
     if not all(part.isdecimal() for part in parts):
         raise UsageError(f"--milestones is not a list of steps: `{text}`", hint="for example --milestones 4000,5500")
     return tuple(int(part) for part in parts)

@@ -135,6 +135,30 @@ def _videomt_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays
     return probe(checkpoint, arrays)
 
 
+def _refinevis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
+    from .refinevis.inference import load
+
+    return load(checkpoint, options)
+
+
+def _refinevis_recipe() -> Recipe:
+    from .refinevis.recipe import RefineVisRecipe
+
+    return RefineVisRecipe()
+
+
+def _refinevis_convert(foreign: Foreign, layout: str) -> Checkpoint:
+    from .refinevis.checkpoint import convert
+
+    return convert(foreign, layout)
+
+
+def _refinevis_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
+    from .refinevis.inference import probe
+
+    return probe(checkpoint, arrays)
+
+
 METHODS: dict[str, Method] = {
     "ifr": Method(
         summary="frame queries travel through the clip, clip queries gather them",
@@ -162,6 +186,19 @@ METHODS: dict[str, Method] = {
         recipe=_mask2former_vis_recipe,
         convert=_mask2former_vis_convert,
         probe=_mask2former_vis_probe,
+    ),
+    "refinevis": Method(
+        summary="detections are followed frame by frame, and refined by what their object looks like on other frames",
+        paper="RefineVIS: Video Instance Segmentation with Temporal Attention Refinement (2023)",
+        modes=("online", "offline"),
+        default_weights="idol-r50-ytvis2019",
+        window=10,
+        overlap=0,
+        layouts=("maskdino", "maskdino-unenhanced", "idol", "transformers-mask2former", "detectron2-mask2former"),
+        load=_refinevis,
+        recipe=_refinevis_recipe,
+        convert=_refinevis_convert,
+        probe=_refinevis_probe,
     ),
     "videomt": Method(
         summary="a plain image transformer whose queries travel from frame to frame",

@@ -13,6 +13,8 @@ class ClipTargets:
 
     labels: Tensor  # int64 (N,), row of `categories`
     masks: Tensor  # bool (N, T, H, W), at the size of the network's input
+    times: Tensor | None = None  # int64 (T,), numbers of the frames in the video; None: 0, 1, …
 
     def to(self, device: str) -> ClipTargets:
-        return ClipTargets(self.labels.to(device), self.masks.to(device))
+        times = None if self.times is None else self.times.to(device)
+        return ClipTargets(self.labels.to(device), self.masks.to(device), times)

@@ -1,4 +1,4 @@
-"""YTVIS annotations as training reads them: where the pictures are, and what is on them."""
+"""Annotations as training reads them: where the pictures are, and what is on them. COCO's images are short videos."""
 
 from __future__ import annotations
 
@@ -44,20 +44,25 @@ class Annotations:
 
 
 def read_annotations(path: Path) -> Annotations:
-    """The annotated videos of a YTVIS file, over video files or images beside it; InputError says what is wrong."""
+    """The annotated videos of a YTVIS file, over video files or images beside it; InputError says what is wrong.
+
+    A COCO file is read too: every image is a video of one frame.
+    """
     document = read_json(path)
+    stills = "videos" not in document and "images" in document
+    rows_of, owner, split = ("images", "image_id", _split(path)) if stills else ("videos", "video_id", None)
     try:
         categories = tuple(sorted((Category(int(c["id"]), str(c["name"])) for c in document["categories"]), key=_id))
         labels = {category.id: label for label, category in enumerate(categories)}
         objects = defaultdict(list)
         for entry in document["annotations"] or ():
             if not entry.get("iscrowd"):
-                item = AnnotatedObject(labels[entry["category_id"]], entry["segmentations"])
-                objects[entry["video_id"]].append(item)
-        rows = sorted((v for v in document["videos"] if v["id"] in objects), key=lambda v: v["id"])
-        videos = tuple(_video(video, objects[video["id"]], path.parent) for video in rows)
+                segmentations = (entry["segmentation"],) if stills else entry["segmentations"]
+                objects[entry[owner]].append(AnnotatedObject(labels[entry["category_id"]], segmentations))
+        rows = sorted((v for v in document[rows_of] if v["id"] in objects), key=lambda v: v["id"])
+        videos = tuple(_video(video, objects[video["id"]], path.parent, split) for video in rows)
     except (KeyError, TypeError) as e:
-        raise InputError(f"not a YTVIS annotation file: `{path}` ({_missing(e)})") from e
+        raise InputError(f"not a YTVIS or COCO annotation file: `{path}` ({_missing(e)})") from e
     if not videos:
         raise InputError(f"nothing to train on: `{path}` (no video has an annotated object)")
     described = (document.get("info") or {}).get("description")
@@ -77,10 +82,15 @@ def read_json(path: Path) -> Json:
     return document
 
 
-def picture_files(video: Json, folder: Path) -> tuple[Path, ...]:
-    """The file of a video, or its images: named from the annotation file's folder, or from `videos/` in it."""
+def picture_files(video: Json, folder: Path, split: str | None = None) -> tuple[Path, ...]:
+    """The file of a video, or its images: named from the annotation file's folder, or from `videos/` in it.
+
+    With a split, such as COCO's `train2017`, also from the folder of that name in it or beside it.
+    """
     names = [video["file_name"]] if "file_name" in video else list(video["file_names"])
-    for root in (folder, folder / "videos", folder / "JPEGImages"):
+    above = folder.resolve().parent
+    beside = (folder / split, above / split, above / "images" / split) if split else ()
+    for root in (folder, folder / "videos", folder / "JPEGImages", *beside):
         if (root / names[0]).exists():
             return tuple(root / name for name in names)
     raise InputError(
@@ -89,8 +99,8 @@ def picture_files(video: Json, folder: Path) -> tuple[Path, ...]:
     )
 
 
-def _video(video: Json, objects: Sequence[AnnotatedObject], folder: Path) -> AnnotatedVideo:
-    files = picture_files(video, folder)
+def _video(video: Json, objects: Sequence[AnnotatedObject], folder: Path, split: str | None) -> AnnotatedVideo:
+    files = picture_files(video, folder, split)
     length = int(video.get("length") or len(files))
     name = str(video.get("file_name") or video["id"])
     for count in (len(item.segmentations) for item in objects):
@@ -99,6 +109,11 @@ def _video(video: Json, objects: Sequence[AnnotatedObject], folder: Path) -> Ann
     if len(files) not in (1, length):
         raise InputError(f"video `{name}` has {length} frames and {len(files)} images")
     return AnnotatedVideo(name, (int(video["height"]), int(video["width"])), length, files, tuple(objects))
+
+
+def _split(path: Path) -> str:
+    """`instances_train2017.json` → `train2017`, the folder that COCO keeps the images in."""
+    return path.stem.rpartition("_")[2]
 
 
 def _id(category: Category) -> int:

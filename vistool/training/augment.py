@@ -1,5 +1,6 @@
 """What is done to a clip before the network sees it. One draw a clip: every frame and every mask gets the same.
 
+A clip that shows one picture several times becomes a pseudo-video instead: each frame gets a draw of its own.
 Flip, scale, then crop or pad to the network's size, colour, normalisation. A draw is a pure function of its seed.
 """
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..nn.targets import ClipTargets
 from .dataset import Clip
+from .options import ScaleDraw
 
 Triple = tuple[float, float, float]
 
@@ -34,6 +36,7 @@ class Jitter:
     scale: tuple[float, float]
     flip: float
     colour: float
+    scale_draw: ScaleDraw = "log"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,9 +51,12 @@ class View:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, source_hw: tuple[int, int], jitter: Jitter) -> View:
-        """Scale is drawn evenly in its logarithm; the place of the crop, or of the padded picture, evenly."""
+        """Scale is drawn evenly, or evenly in its logarithm; the place of the crop or of the padded picture evenly."""
         flip = bool(rng.random() < jitter.flip)
-        factor = math.exp(rng.uniform(math.log(jitter.scale[0]), math.log(jitter.scale[1])))
+        if jitter.scale_draw == "log":
+            factor = math.exp(rng.uniform(math.log(jitter.scale[0]), math.log(jitter.scale[1])))
+        else:
+            factor = rng.uniform(*jitter.scale)
         fit = min(jitter.size_hw[0] / source_hw[0], jitter.size_hw[1] / source_hw[1])
         height, width = (max(1, round(side * fit * factor)) for side in source_hw)
         slack = (jitter.size_hw[0] - height, jitter.size_hw[1] - width)
@@ -101,11 +107,16 @@ def augment(
 
     An object without a pixel left on any frame is dropped; there may be none left.
     """
-    view = View.draw(np.random.default_rng(seed), (clip.images.shape[1], clip.images.shape[2]), jitter)
-    pictures = view.pictures(clip.images, mean, std)
-    planes = view.planes(clip.masks)
+    count, height, width = clip.images.shape[:3]
+    parts = [slice(t, t + 1) for t in range(count)] if clip.repeats else [slice(count)]
+    rng = np.random.default_rng(seed)
+    views = [View.draw(rng, (height, width), jitter) for _ in parts]
+    drawn = list(zip(views, parts, strict=True))
+    pictures = np.concatenate([view.pictures(clip.images[part], mean, std) for view, part in drawn])
+    planes = np.concatenate([view.planes(clip.masks[:, part]) for view, part in drawn], axis=1)
     kept = planes.any((1, 2, 3))
-    return pictures, ClipTargets(torch.from_numpy(clip.labels[kept]), torch.from_numpy(planes[kept]))
+    times = None if clip.repeats or not clip.frames else torch.from_numpy(np.array(clip.frames))
+    return pictures, ClipTargets(torch.from_numpy(clip.labels[kept]), torch.from_numpy(planes[kept]), times)
 
 
 def _colour_matrix(rng: np.random.Generator, strength: float) -> NDArray[np.float32]:

@@ -26,6 +26,12 @@ class Clip:
     images: NDArray[np.uint8]  # (T, H, W, 3), RGB
     labels: NDArray[np.int64]  # (N,), row of `categories`
     masks: NDArray[np.bool_]  # (N, T, H, W); all false where the object is absent
+    frames: tuple[int, ...] = ()  # T numbers in the video; empty: unknown
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it shows one picture several times: what a video shorter than a clip gives, such as a still."""
+        return len(self.frames) > 1 and len(set(self.frames)) == 1
 
 
 class ClipReader:
@@ -46,8 +52,8 @@ class ClipReader:
             if any(mask.any() for mask in clip_masks):
                 labels.append(item.label)
                 planes.append(np.stack(clip_masks))
-        shape = (0, len(frames), *video.size_hw)
-        return Clip(images, np.array(labels, np.int64), np.stack(planes) if planes else np.zeros(shape, np.bool_))
+        found = np.stack(planes) if planes else np.zeros((0, len(frames), *video.size_hw), np.bool_)
+        return Clip(images, np.array(labels, np.int64), found, tuple(frames))
 
     def _picture(self, video: AnnotatedVideo, t: int) -> Pictures:
         one_file = len(video.files) == 1

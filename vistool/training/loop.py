@@ -27,7 +27,7 @@ from .options import TrainOptions, all_settings, fixed_settings
 from .parallel import Processes, joined
 from .progress import Report, note, progress
 from .run_folder import RunFolder
-from .schedule import AveragedNetwork, make_optimiser
+from .schedule import AveragedNetwork, freeze, make_optimiser
 from .update import Updater
 
 Measure = Callable[[Checkpoint], Mapping[str, float]]
@@ -80,6 +80,7 @@ def _prepare(
     annotations = read_annotations(options.data)
     recipe = find_recipe(options.method)
     preset, network = start_network(recipe, options, len(annotations.categories), parent)
+    freeze(network, options.freeze)
     mean, std = (parent.info.pixel_mean, parent.info.pixel_std) if parent else (PIXEL_MEAN, PIXEL_STD)
     state = RunState(network, AveragedNetwork(network, options.ema), make_optimiser(network, options))
     lengths = tuple(video.length for video in annotations.videos)
@@ -87,7 +88,9 @@ def _prepare(
         ClipReader(annotations, cache_bytes=int(options.cache_gb * 1e9)),
         ClipSampler(lengths, options.clip_frames, options.clip_range, options.batch, options.seed),
         processes.share(options.batch),
-        Jitter(options.size_hw, (options.scale_min, options.scale_max), options.flip, options.colour),
+        Jitter(
+            options.size_hw, (options.scale_min, options.scale_max), options.flip, options.colour, options.scale_draw
+        ),
         mean,
         std,
     )

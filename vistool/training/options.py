@@ -11,6 +11,7 @@ from ..errors import UsageError
 
 Schedule = Literal["cosine", "steps"]
 Precision = Literal["fp32", "bf16"]
+ScaleDraw = Literal["log", "linear"]
 
 
 _FREE = {
@@ -27,7 +28,7 @@ class TrainOptions:
     method: str
     """A row of METHODS."""
     data: Path
-    """YTVIS JSON of the training videos."""
+    """YTVIS JSON of the training videos, or COCO JSON of images."""
     out: Path
     """The run folder."""
     val: Path | None = None
@@ -50,13 +51,15 @@ class TrainOptions:
     clip_frames: int = 1
     """Frames a clip; 1 trains on stills."""
     clip_range: int = 10
-    """The frames of a clip lie at most this many frames from a random one."""
+    """The frames of a clip lie at most this many frames from a random one; 0: all are that one, a pseudo-video."""
     size_hw: tuple[int, int] = (96, 160)
     """Pixels that the network sees; the short side is written into the checkpoint."""
     scale_min: float = 0.8
     """Least size of the picture; at 1 the whole picture just fits into `size_hw`."""
     scale_max: float = 1.5
     """Greatest size of the picture; above 1 it is cropped."""
+    scale_draw: ScaleDraw = "log"
+    """Sizes are drawn evenly in their logarithm, or evenly as they are (large-scale jitter)."""
     flip: float = 0.5
     """Probability that a clip is mirrored left to right."""
     colour: float = 0.0
@@ -66,6 +69,8 @@ class TrainOptions:
     """Peak learning rate."""
     backbone_lr: float = 1.0
     """Learning rate of the backbone, as a factor of `lr`."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that keep their weights and statistics, such as `image.backbone`."""
     weight_decay: float = 0.05
     """Of weight matrices and kernels; biases, norms and embeddings are never decayed."""
     schedule: Schedule = "cosine"
@@ -115,7 +120,8 @@ class TrainOptions:
         _require(min(self.size_hw) >= 32, "size", "x".join(map(str, self.size_hw)), "has sides of at least 32")
         _require(self.scale_max >= self.scale_min, "scale_max", self.scale_max, "is at least --scale-min")
         most = 2 * self.clip_range + 1
-        _require(self.clip_frames <= most, "clip_frames", self.clip_frames, f"is at most {most} with this --clip-range")
+        fits = self.clip_frames <= most or self.clip_range == 0
+        _require(fits, "clip_frames", self.clip_frames, f"is at most {most} with this --clip-range")
         _require(self.warmup < self.max_steps, "warmup", self.warmup, "is below --max-steps")
         steps = self.milestones
         _require(list(steps) == sorted(set(steps)), "milestones", steps, "rises")

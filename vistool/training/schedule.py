@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.optim import AdamW
 
+from ..errors import UsageError
 from .options import TrainOptions
 
 _DROP = 0.1  # factor of the learning rate at a milestone
@@ -22,6 +24,25 @@ def learning_rate_factor(step: int, options: TrainOptions) -> float:
         return float(_DROP ** sum(step >= milestone for milestone in options.milestones))
     progress = (step - options.warmup) / (options.max_steps - options.warmup)
     return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def freeze(network: nn.Module, parts: Sequence[str]) -> None:
+    """These modules and weights stay as they are; UsageError when there is no such part, or nothing is left to train.
+
+    Frozen modules are in evaluation mode: their statistics stay too.
+    """
+    modules = dict(network.named_modules())
+    for part in parts:
+        own = [weight for name, weight in network.named_parameters() if f"{name}.".startswith(f"{part}.")]
+        if not own:
+            names = ", ".join(name for name, _ in network.named_children())
+            raise UsageError(f"--freeze is no part of the network: `{part}`", hint=f"it has: {names}, and their parts")
+        for weight in own:
+            weight.requires_grad_(False)
+        if part in modules:
+            modules[part].eval()
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise UsageError("--freeze leaves nothing to train")
 
 
 def make_optimiser(network: nn.Module, options: TrainOptions) -> AdamW:

@@ -36,6 +36,7 @@ class IdolSizes:
 
 PRESETS = {
     "r50": IdolSizes(backbone="resnet-50", frozen_norms=True),
+    "r101": IdolSizes(backbone="resnet-101", frozen_norms=True),
     "swin-l": IdolSizes(backbone="swin-large"),
     "tiny": IdolSizes(
         backbone="resnet-tiny",

@@ -46,7 +46,9 @@ class MaskDino(nn.Module):
         selected: Selected = self.selection(encoded, self.heads, self.sizes.queries)
         queries, boxes = selected.embeddings.detach(), self._first_boxes(selected, encoded)
         joined = (queries, boxes) if noised is None else self._with_noised(queries, boxes, noised, grown)
-        layers = self.decoder(*joined, encoded, self.heads, noised.blocked if noised else None)
+        length = joined[0].shape[1]  # a small frame has fewer pixels than there are queries to select
+        blocked = noised.blocked[:length, :length] if noised else None
+        layers = self.decoder(*joined, encoded, self.heads, blocked)
         pixels = unpadded(encoded.pixels, frames, MASK_STRIDE)
         if not self.training:
             last = self.heads.output(layers[-1].embeddings, layers[-1].boxes * grown)

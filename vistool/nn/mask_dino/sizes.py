@@ -68,6 +68,7 @@ PRESETS = {
     ),
     "r50-hid2048": MaskDinoSizes(backbone="resnet-50", frozen_norms=True),
     "swin-l": MaskDinoSizes(backbone="swin-large", finest_stride=4, anchors="bitmask", noised_queries=500),
+    "swin-l-unenhanced": MaskDinoSizes(backbone="swin-large", finest_stride=4, anchors="proposal", noised_queries=500),
     "tiny": MaskDinoSizes(
         backbone="resnet-tiny",
         num_classes=8,

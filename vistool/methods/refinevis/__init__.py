@@ -1,0 +1,1 @@
+"""RefineVIS: detect, associate, refine (2023)."""
