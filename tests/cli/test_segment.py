@@ -133,7 +133,7 @@ class TestWhatIsKept:
         assert fields(segment(video, "--json", "--conf", "0.95"))["tracks"] == 0
 
     def test_classes_go_by_name_or_id(self, segment: Vistool, video: Path) -> None:
-        said = fields(segment(video, "--json", "--classes", "square, 3"))
+        said = fields(segment(video, "--json", "--classes", "SQUARE, 3"))
 
         assert said["tracks"] == 2
 
@@ -248,6 +248,7 @@ BAD_OPTIONS = {
     "unknown method": (("--method", "fakes"), "unknown method: `fakes`", "did you mean `fake`?"),
     "unknown format": (("--format", "ytvis-result"), "unknown format", "did you mean `ytvis-results`?"),
     "unknown class": (("--classes", "square,bra"), "unknown class: `bra`", "did you mean `bar`?"),
+    "unknown class in capitals": (("--classes", "TYLE"), "unknown class: `TYLE`", "did you mean `tile`?"),
     "unknown device": (("--device", "gpu"), "unknown device: `gpu`", "one of: auto"),
     "missing device": (("--device", "cuda:99"), "device not available: `cuda:99`", "--device auto"),
     "mode of others": (("--mode", "online"), "method cannot run online: `fake`", "these can: fake-online"),

@@ -224,20 +224,21 @@ def _names(target: str | None, own: tuple[Category, ...]) -> Names:
 
 
 def _labels(classes: str | None, categories: Sequence[Category]) -> frozenset[int] | None:
-    """Rows of `categories` that `--classes` names; UsageError with the nearest name for one that is not there."""
+    """Rows of `categories` that `--classes` names, by id or name however spelt; UsageError says which is nearest."""
     if classes is None:
         return None
+    from ..weights.categories import plain_name
+
     rows = {str(category.id): row for row, category in enumerate(categories)}
-    rows |= {category.name: row for row, category in enumerate(categories)}
+    rows |= {plain_name(category.name): row for row, category in enumerate(categories)}
     asked = [name.strip() for name in classes.split(",")]
     for name in asked:
-        if name not in rows:
-            names = [category.name for category in categories]
-            near = get_close_matches(name, names, n=1)
-            raise UsageError(
-                f"unknown class: `{name}`", hint=f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(names)}"
-            )
-    return frozenset(rows[name] for name in asked)
+        if plain_name(name) not in rows:
+            names = {plain_name(category.name): category.name for category in categories}
+            near = get_close_matches(plain_name(name), names, n=1)
+            hint = f"did you mean `{names[near[0]]}`?" if near else f"one of: {', '.join(names.values())}"
+            raise UsageError(f"unknown class: `{name}`", hint=hint)
+    return frozenset(rows[plain_name(name)] for name in asked)
 
 
 def _frames(video: VideoInfo, stride: int) -> int | None:
