@@ -22,6 +22,7 @@ STRIDES_SEEN_BY_THE_DECODER = {
     "r50-hid1024": (8, 16, 32),
     "r50-hid2048": (64, 32, 16, 8),
     "swin-l": (64, 32, 16, 8, 4),
+    "swin-l-unenhanced": (64, 32, 16, 8, 4),
     "tiny": (8, 16, 32),
 }
 
