@@ -72,6 +72,13 @@ def test_a_repository_is_fetched_for_a_method(vistool: Vistool, hub: FakeHub) ->
     assert json.loads(vistool("weights", "show", "hf:some/two", "--json").out)["parent"] == pulled["parent"]
 
 
+def test_the_file_for_a_method_is_asked_for_by_its_name(vistool: Vistool, hub: FakeHub) -> None:
+    pulled = vistool("weights", "pull", "hf:some/two", "--method", "fake").out
+
+    assert vistool("weights", "path", "hf:some/two", "--method", "fake").out == pulled
+    assert vistool("weights", "path", "hf:some/two", "--method", "fake-both").code == 5
+
+
 def test_what_was_fetched_is_listed_as_at_hand(vistool: Vistool, hub: FakeHub) -> None:
     def states() -> dict[str, str]:
         return {row["key"]: row["state"] for row in json.loads(vistool("weights", "list", "--json").out)}

@@ -13,7 +13,7 @@ from checkpoint_samples import INFO, tensors
 from plain_reader import PlainReader, entry, plain_folder
 from test_registry import TABLE
 
-from vistool.errors import VistoolError, WeightsError
+from vistool.errors import WeightsError
 from vistool.weights import cache, checkpoint, load, load_any, locate, registry
 
 
@@ -177,7 +177,7 @@ class TestForeignFiles:
         (tmp_path / "file").touch()
         monkeypatch.setenv("VISTOOL_CACHE", str(tmp_path / "file"))
 
-        with pytest.raises(VistoolError, match="cannot write weights") as caught:
+        with pytest.raises(WeightsError, match="cannot write weights") as caught:
             load(str(plain_folder(tmp_path / "theirs")), "ifr", reader)
 
         assert "VISTOOL_CACHE" in (caught.value.hint or "")

@@ -25,6 +25,9 @@ Outs = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="Where the suffix leaves a choice, e.g. ytvis-results.")
 ]
+WhatFor = Annotated[
+    str | None, typer.Option("--method", metavar="NAME", help="What for; default: what the key is for.")
+]
 MethodName = Annotated[str, typer.Option("--method", metavar="NAME", help="A row of `vistool methods`.")]
 Weights = Annotated[
     str | None,

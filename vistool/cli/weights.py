@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, WeightsError
-from .options import AsJson, WeightsArgument
+from .options import AsJson, WeightsArgument, WhatFor
 from .tables import listing, table
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def show(spec: WeightsArgument, as_json: AsJson = False) -> None:
         typer.echo(listing(_for_people(facts) | ({"entry": spec} if entry else {})))
 
 
-def path(spec: WeightsArgument, as_json: AsJson = False) -> None:
+def path(spec: WeightsArgument, method: WhatFor = None, as_json: AsJson = False) -> None:
     """Where the file of a checkpoint lies."""
     from ..weights import locate
 
-    found = locate(spec)
+    found = locate(spec, method or "")
     typer.echo(json.dumps({"key": spec, "file": str(found)}) if as_json else found)
 
 

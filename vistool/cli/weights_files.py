@@ -11,7 +11,7 @@ import typer
 
 from ..errors import InputError, UsageError, WeightsError
 from ..writers.publishing import check_target
-from .options import AcceptLicense, AsJson, MethodName, ModeName, Offline, Overwrite, WeightsArgument
+from .options import AcceptLicense, AsJson, MethodName, ModeName, Offline, Overwrite, WeightsArgument, WhatFor
 
 if TYPE_CHECKING:
     from ..types import Category
@@ -23,9 +23,7 @@ def pull(
         str,
         typer.Argument(metavar="KEY|hf:OWNER/NAME", help="From `vistool weights list`, or a repository of the hub."),
     ],
-    method: Annotated[
-        str | None, typer.Option("--method", metavar="NAME", help="What for; default: what the key is for.")
-    ] = None,
+    method: WhatFor = None,
     offline: Offline = False,
     accept_license: AcceptLicense = None,
     as_json: AsJson = False,

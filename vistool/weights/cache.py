@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ..errors import VistoolError
+from ..errors import WeightsError
 
 DIGITS = 16  # of a source's hash, in the name of what it was converted to
 RECORD = "record.json"
@@ -105,7 +105,7 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VistoolError(
+        raise WeightsError(
             f"cannot write weights: `{path}` ({error.strerror or error})",
             hint="check the space and the permissions there, or set VISTOOL_CACHE to another folder",
         ) from error
