@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,13 @@ import huggingface_hub
 import pytest
 import torch
 from checkpoint_samples import INFO, tensors
-from fake_hub import COMMIT, FakeHub, Served, in_its_place
-from plain_reader import PlainReader, plain_folder
+from fake_hub import COMMIT, FakeHub, Served
+from plain_reader import PlainReader
 
 from vistool.errors import WeightsError
 from vistool.weights import Permissions, cache, checkpoint, load, locate
 
 OFFLINE = Permissions(offline=True)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """With one repository of a free licence, `some/one`."""
-    with in_its_place(monkeypatch, tmp_path) as hub:
-        hub.add("some/one", plain_folder(tmp_path / "some", config="{}"), card={"license": "mit"})
-        yield hub
-
-
-@pytest.fixture
-def reader() -> PlainReader:
-    return PlainReader()
 
 
 FETCH = [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
 import pytest
-from fake_hub import COMMIT, FakeHub, Served, block_sockets, in_its_place
+from fake_hub import COMMIT, FakeHub, Served, block_sockets
 from plain_reader import PlainReader, entry, known, plain_folder
 
 from vistool.errors import WeightsError
@@ -16,19 +15,6 @@ from vistool.weights import Permissions, cache, load, sources
 from vistool.weights.checkpoint import sha256_of
 
 OFFLINE = Permissions(offline=True)
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """With one repository of a free licence, `some/one`."""
-    with in_its_place(monkeypatch, tmp_path) as hub:
-        hub.add("some/one", plain_folder(tmp_path / "some", config="{}"), card={"license": "mit"})
-        yield hub
-
-
-@pytest.fixture
-def reader() -> PlainReader:
-    return PlainReader()
 
 
 def test_an_entry_gives_its_facts(hub: FakeHub, reader: PlainReader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,20 +66,28 @@ class PixelDecoder(nn.Module):
     def forward(self, maps: tuple[Tensor, ...]) -> PixelFeatures:
         """maps fine to coarse (B, C_i, h_i, w_i) → features; the levels go in coarse to fine."""
         projected = [project(m) for project, m in zip(self.input_projections, maps[:0:-1], strict=True)]
-        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in projected]
-        dim, device = projected[0].shape[1], projected[0].device
-        position = torch.cat(
-            [sine_2d(size, dim, device) + code for size, code in zip(sizes, self.level_embed, strict=True)]
-        )
-        references = torch.cat([cell_centres(size, device) for size in sizes])[None, :, None]
-        pixels = torch.cat([m.flatten(2).transpose(1, 2) for m in projected], dim=1)
-        for layer in self.layers:
-            pixels = layer(pixels, position, references, sizes)
-        parts = pixels.split([h * w for h, w in sizes], dim=1)
+        parts, sizes = attend(self.layers, projected, self.level_embed)
         levels = tuple(part.transpose(1, 2).unflatten(-1, size) for part, size in zip(parts, sizes, strict=True))
         fine = self.adapter(maps[0])
         fine = fine + F.interpolate(levels[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
         return PixelFeatures(levels, self.mask_projection(self.smooth(fine)))
+
+
+def attend(
+    layers: Iterable[nn.Module], maps: Sequence[Tensor], codes: Tensor
+) -> tuple[tuple[Tensor, ...], list[tuple[int, int]]]:
+    """All levels through the layers of a deformable encoder, together.
+
+    maps (B, D, h_i, w_i), codes (levels, D) that join the positions → tokens (B, h_i·w_i, D) and size of each level.
+    """
+    sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in maps]
+    dim, device = maps[0].shape[1], maps[0].device
+    position = torch.cat([sine_2d(size, dim, device) + code for size, code in zip(sizes, codes, strict=True)])
+    references = torch.cat([cell_centres(size, device) for size in sizes])[None, :, None]
+    tokens = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+    for layer in layers:
+        tokens = layer(tokens, position, references, sizes)
+    return tokens.split([h * w for h, w in sizes], dim=1), sizes
 
 
 def cell_centres(size_hw: tuple[int, int], device: torch.device) -> Tensor:

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..pixel_decoder import EncoderLayer, cell_centres
-from ..positional import sine_2d
+from ..pixel_decoder import EncoderLayer, attend
 from .sizes import MaskDinoSizes
 
 BACKBONE_STRIDES = (4, 8, 16, 32)
@@ -61,16 +60,7 @@ class PyramidEncoder(nn.Module):
             project(found.get(stride, maps[-1]))
             for project, stride in zip(self.input_projections, self.strides, strict=True)
         ]
-        sizes = [(int(m.shape[-2]), int(m.shape[-1])) for m in projected]
-        dim, device = projected[0].shape[1], projected[0].device
-        position = torch.cat(
-            [sine_2d(size, dim, device) + code for size, code in zip(sizes, self.level_embed, strict=True)]
-        )
-        references = torch.cat([cell_centres(size, device) for size in sizes])[None, :, None]
-        tokens = torch.cat([m.flatten(2).transpose(1, 2) for m in projected], dim=1)
-        for layer in self.layers:
-            tokens = layer(tokens, position, references, sizes)
-        levels = tokens.split([h * w for h, w in sizes], dim=1)
+        levels, sizes = attend(self.layers, projected, self.level_embed)
         finest = self.strides.index(min(self.strides))
         fine = self.adapter(maps[0])
         upsampled = levels[finest].transpose(1, 2).unflatten(-1, sizes[finest])
