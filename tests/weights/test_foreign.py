@@ -81,6 +81,21 @@ def test_the_name_that_a_pickle_asks_for_is_told(tmp_path: Path) -> None:
         read_foreign(tmp_path / "a.pkl")
 
 
+def test_nobody_is_advised_to_read_a_file_unsafely(tmp_path: Path) -> None:
+    torch.save({"trap": Opener(tmp_path / "sprung")}, tmp_path / "trap.pth")
+    (tmp_path / "text.pth").write_text("not weights")
+
+    said = {}
+    for name in ("trap", "text"):
+        with pytest.raises(WeightsError) as caught:
+            read_foreign(tmp_path / f"{name}.pth")
+        said[name] = caught.value.message
+
+    assert "mkdir`, which is not plain data" in said["trap"]
+    assert "it is no file of PyTorch" in said["text"]
+    assert not [text for text in said.values() if "weights_only" in text]
+
+
 @pytest.mark.parametrize("value", ["text", [1, 2], np.array(["a"]), np.array([None])], ids=repr)
 def test_what_is_no_tensor_is_refused_by_name(tmp_path: Path, value: object) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"fine": np.ones(1), "odd.one": value}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,7 +100,12 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> object:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # in torch's words it is advice to read the file unsafely
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        told = f"it asks for `{asked[1]}`, which is not plain data" if asked else "it is no file of PyTorch"
+        raise pickle.UnpicklingError(told) from error
 
 
 def _read_pickle(path: Path) -> object:
