@@ -61,15 +61,17 @@ def slowly(attention: DeformableAttention, queries: Tensor, references: Tensor, 
     return attention.output_proj(torch.stack(rows))
 
 
+@pytest.mark.parametrize("learning", [False, True], ids=["inferring", "learning"])
 @pytest.mark.parametrize("coordinates", [2, 4], ids=["points", "boxes"])
-def test_deformable_attention_is_the_weighted_sum_of_its_samples(coordinates: int) -> None:
+def test_deformable_attention_is_the_weighted_sum_of_its_samples(coordinates: int, learning: bool) -> None:
     attention = randomised(DeformableAttention(8, heads=2, levels=3, points=4))
     pixels = sum(h * w for h, w in SIZES_HW)
     queries, memory = torch.randn(2, 6, 8), torch.randn(2, pixels, 8)
     references = torch.rand(2, 6, 3, coordinates)
 
-    with torch.no_grad():
+    with torch.set_grad_enabled(learning):
         fast = attention(queries, references, memory, SIZES_HW)
+    with torch.no_grad():
         slow = torch.stack([slowly(attention, *clip) for clip in zip(queries, references, memory, strict=True)])
 
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
