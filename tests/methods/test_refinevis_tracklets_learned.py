@@ -30,6 +30,7 @@ from refinevis_fakes import (
 from torch import Tensor
 
 from vistool.methods.refinevis.frame_loss import ClipTruth
+from vistool.methods.refinevis.learning import LearningRules
 from vistool.methods.refinevis.loss import (
     GENEROUS,
     SeenClip,
@@ -44,6 +45,7 @@ from vistool.nn.boxes import paired_iou, to_xyxy
 from vistool.nn.denoising import NoisedQueries, noised_queries
 from vistool.nn.image_model import FrameObjects
 from vistool.nn.ota import Assignment
+from vistool.nn.targets import ClipTargets
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +181,22 @@ def test_tracklets_of_the_truth_equal_the_loops(clips: list[SeenClip], b: int, l
         rows += [([q if each == t else -1 for each in range(T)], -1, [K] * T, [False] * T) for q in lone[:3]]
     key = ("queries", "objects", "classes", "drawn")
     assert sorted(zip(*(getattr(made, name).tolist() for name in key), strict=True)) == sorted(rows)
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_tokens_are_forgotten_but_not_the_last_of_an_object(share: float) -> None:
+    frames, objects = 6, 4
+    truth = ClipTruth.of(ClipTargets(torch.arange(objects) % K, torch.ones(objects, frames, 8, 8, dtype=torch.bool)))
+    found = [Assignment(torch.full((1, objects), -1), torch.arange(objects)[None]) for _ in range(frames)]
+    logits, boxes = torch.zeros(frames, objects, K), truth.boxes.transpose(0, 1)
+
+    def seen(rules: LearningRules) -> Tensor:
+        return matched_tracklets(found, logits, boxes, truth, replace(rules, unmatched=0)).seen
+
+    assert seen(RULES).all()
+    counts = torch.stack([seen(replace(RULES, forgotten=share)).sum(1) for _ in range(200)])
+    assert counts.min() == 1
+    assert (frames - counts).double().mean() == pytest.approx(share * frames - share**frames, abs=0.2)
 
 
 def test_out_of_sight_an_object_names_nothing_or_itself_as_asked(clips: list[SeenClip]) -> None:

@@ -50,7 +50,7 @@ def predictions(data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, d
     results = []
     for video in data.truth["videos"]:
         prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, row.modes[0])
-        results += _results(video, prediction)
+        results += result_entries(video, prediction)
     return results
 
 
@@ -81,7 +81,7 @@ def _predict(source: Path, model: VideoModel, window: int, overlap: int, mode: A
         frames.close()
 
 
-def _results(video: Mapping[str, Any], prediction: VideoPrediction) -> list[dict[str, Any]]:
+def result_entries(video: Mapping[str, Any], prediction: VideoPrediction) -> list[dict[str, Any]]:
     """The tracks as entries of a benchmark result list."""
     return [
         {
@@ -106,7 +106,7 @@ def result_document(prediction: VideoPrediction) -> dict[str, Any]:
     return {
         "videos": [video],
         "categories": [{"id": category.id, "name": category.name} for category in prediction.categories],
-        "annotations": _results(video, prediction),
+        "annotations": result_entries(video, prediction),
     }
 
 

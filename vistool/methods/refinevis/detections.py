@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -33,13 +35,17 @@ class Detections:
     overlaps: Floats  # (N, N), IoU of the masks
 
 
+ReadFrame: TypeAlias = Callable[[Frame], Detections]
+"""From a picture to its detections."""
+
+
 class FrameReader:
-    """From pictures to detections."""
+    """A `ReadFrame`: the image model, and which of its queries are detections."""
 
     def __init__(self, network: RefineVis, info: CheckpointInfo, options: RunOptions) -> None:
         self._network, self._info, self._options = network, info, options
 
-    def read(self, frame: Frame) -> Detections:
+    def __call__(self, frame: Frame) -> Detections:
         """Steps 1 to 3 of the tracker: sure queries, none of which doubles the box or the mask of a surer one.
 
         Masks are compared at a quarter of the network's input.

@@ -15,6 +15,7 @@ from ...types import Category, RunOptions, VideoInfo
 from ...weights.checkpoint import Checkpoint, CheckpointInfo
 from ...weights.fitting import load_into
 from ..clip_inference import probe_frames
+from .detections import FrameReader, ReadFrame
 from .network import RefineVis
 from .offline import ClipRefiner
 from .online import OnlineRefiner
@@ -36,8 +37,12 @@ def load(checkpoint: Checkpoint, options: RunOptions) -> RefineVisModel:
 class RefineVisModel:
     """The same tracker either way; offline, the refinement sees the rest of the clip too. Holds no state of a video."""
 
-    def __init__(self, network: RefineVis, info: CheckpointInfo, options: RunOptions) -> None:
+    def __init__(
+        self, network: RefineVis, info: CheckpointInfo, options: RunOptions, read: ReadFrame | None = None
+    ) -> None:
+        """`read`: where detections come from; None: of the network's image model."""
         self._network, self._info, self._options = network, info, options
+        self._read = read or FrameReader(network, info, options)
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -45,11 +50,11 @@ class RefineVisModel:
 
     def begin(self, video: VideoInfo) -> OnlineRefiner:
         """The tracks of one video, frame by frame."""
-        return OnlineRefiner(self._network, self._info, self._options)
+        return OnlineRefiner(self._network, self._info, self._options, self._read)
 
     def begin_clips(self, video: VideoInfo, window: int) -> ClipRefiner:
         """The tracks of one video, clip by clip."""
-        return ClipRefiner(self._network, self._info, self._options, window)
+        return ClipRefiner(self._network, self._info, self._options, self._read, window)
 
 
 def probe(checkpoint: Checkpoint, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -37,6 +37,8 @@ class LearningRules:
     """Overlap with the object's box below which its query is no token: the object counts as missed."""
     least_score: float = 0.01
     """Best class score below which it counts as missed, too."""
+    forgotten: float = 0.0
+    """Share of the tokens of objects taken away, as if the detector had missed them; one of an object stays."""
     absent_class: Literal["none", "own"] = "none"
     """R14. What a refined embedding must say where its object is out of sight."""
 

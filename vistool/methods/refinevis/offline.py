@@ -14,7 +14,7 @@ from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast
 from .association import TrackMemory
-from .detections import Detections, FrameReader
+from .detections import Detections, ReadFrame
 from .network import RefineVis
 from .telling import Teller, Tracklets, matched_tracklets
 
@@ -59,10 +59,11 @@ class ClipRefiner:
     Of a clip the pixel features are held, of the past nothing but the tracker's memory.
     """
 
-    def __init__(self, network: RefineVis, info: CheckpointInfo, options: RunOptions, window: int) -> None:
+    def __init__(
+        self, network: RefineVis, info: CheckpointInfo, options: RunOptions, read: ReadFrame, window: int
+    ) -> None:
         """`window`: frames of a clip, 0: the whole video. 1 refines nothing, nor does a preset whose W is 0 or 1."""
-        self._network, self._options = network, options
-        self._reader = FrameReader(network, info, options)
+        self._network, self._options, self._read = network, options, read
         self._teller = Teller(network, info, options)
         self._memory = TrackMemory(network.preset)
         self._refining = window != 1 and network.preset.window > 1
@@ -73,7 +74,7 @@ class ClipRefiner:
             older = [track.id for track in self._memory.known]
             clip, ids = [], []
             for frame in frames:
-                seen = self._reader.read(frame)
+                seen = self._read(frame)
                 clip.append(seen)
                 ids.append(self._memory.associate(seen.scores, seen.looks, seen.overlaps))
             tracks = self._wanted(ClipTracks.of(ids), clip)

@@ -13,7 +13,7 @@ from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast
 from .association import TrackMemory
-from .detections import Detections, FrameReader
+from .detections import Detections, ReadFrame
 from .network import RefineVis
 from .telling import Teller, Tracklets, matched_tracklets, no_tracklets
 from .tokens import TokenHistory, extended, held
@@ -22,9 +22,8 @@ from .tokens import TokenHistory, extended, held
 class OnlineRefiner:
     """One video, frame by frame. Its state is W - 1 tokens a tracklet in sight, and the tracker's memory."""
 
-    def __init__(self, network: RefineVis, info: CheckpointInfo, options: RunOptions) -> None:
-        self._network, self._options = network, options
-        self._reader = FrameReader(network, info, options)
+    def __init__(self, network: RefineVis, info: CheckpointInfo, options: RunOptions, read: ReadFrame) -> None:
+        self._network, self._options, self._read = network, options, read
         self._teller = Teller(network, info, options)
         self._memory = TrackMemory(network.preset)
         self._history = TokenHistory(network.preset.window)
@@ -33,7 +32,7 @@ class OnlineRefiner:
     def step(self, frame: Frame) -> FramePrediction:
         """The matched tracklets in the order of the detections, then the recovered ones."""
         with torch.inference_mode():
-            seen = self._reader.read(frame)
+            seen = self._read(frame)
             ids = self._memory.associate(seen.scores, seen.looks, seen.overlaps)
             if self._network.preset.window > 1:
                 refined, missing = self._refine(seen, ids)

@@ -58,6 +58,7 @@ def matched_tracklets(
     at = cheapest.clamp(min=0)
     overlaps = paired_iou(to_xyxy(boxes[frames, at].float()), to_xyxy(truth.boxes))
     taken = (cheapest >= 0) & (overlaps >= rules.least_iou) & (scores[frames, at] >= rules.least_score)
+    taken &= ~_forgotten(taken, rules.forgotten)
     tracked = taken.any(1)
     queries, objects = torch.where(taken, cheapest, -1)[tracked], tracked.nonzero()[:, 0]
     lone = _unmatched(torch.stack([each.objects[-1] for each in assignments]), scores, rules.unmatched)
@@ -71,6 +72,12 @@ def matched_tracklets(
         torch.cat([classes, torch.full_like(lone, nothing)]),
         torch.cat([visible, torch.zeros_like(lone, dtype=torch.bool)]),
     )
+
+
+def _forgotten(taken: Tensor, share: float) -> Tensor:
+    """Tokens to leave out, bool (N, T) drawn at random: never the only one of an object."""
+    lots = torch.rand(taken.shape, device=taken.device).masked_fill(~taken, -1.0)
+    return (lots < share) & (lots < lots.amax(1, keepdim=True))
 
 
 def _unmatched(objects: Tensor, scores: Tensor, most: int) -> Tensor:
