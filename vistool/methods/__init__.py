@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..errors import UsageError
@@ -69,94 +70,17 @@ class Method:
     tta: bool = False  # whether it defines test-time augmentation
 
 
-def _ifr(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
-    from .ifr.inference import load
+def _later(place: str, takes: int | None = None) -> Callable[..., Any]:
+    """`folder.module.name` below this folder, as a function that imports it when it is called.
 
-    return load(checkpoint, options)
+    It is given the first `takes` of its arguments; None: all.
+    """
+    module, _, name = place.rpartition(".")
 
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(f".{module}", __name__), name)(*arguments[:takes])
 
-def _ifr_recipe() -> Recipe:
-    from .ifr.recipe import IfrRecipe
-
-    return IfrRecipe()
-
-
-def _ifr_convert(foreign: Foreign, layout: str) -> Checkpoint:
-    from .ifr.checkpoint import convert
-
-    return convert(foreign, layout)
-
-
-def _ifr_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
-    from .ifr.inference import probe
-
-    return probe(checkpoint, arrays)
-
-
-def _mask2former_vis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
-    from .mask2former_vis.inference import load
-
-    return load(checkpoint, options)
-
-
-def _mask2former_vis_convert(foreign: Foreign, layout: str) -> Checkpoint:
-    from .mask2former_vis.checkpoint import convert
-
-    return convert(foreign, layout)
-
-
-def _mask2former_vis_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
-    from .mask2former_vis.inference import probe
-
-    return probe(checkpoint, arrays, mode)
-
-
-def _mask2former_vis_recipe() -> Recipe:
-    from .mask2former_vis.recipe import Mask2FormerRecipe
-
-    return Mask2FormerRecipe()
-
-
-def _videomt(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
-    from .videomt.inference import load
-
-    return load(checkpoint, options)
-
-
-def _videomt_convert(foreign: Foreign, layout: str) -> Checkpoint:
-    from .videomt.checkpoint import convert
-
-    return convert(foreign, layout)
-
-
-def _videomt_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
-    from .videomt.inference import probe
-
-    return probe(checkpoint, arrays)
-
-
-def _refinevis(checkpoint: Checkpoint, options: RunOptions) -> VideoModel:
-    from .refinevis.inference import load
-
-    return load(checkpoint, options)
-
-
-def _refinevis_recipe() -> Recipe:
-    from .refinevis.recipe import RefineVisRecipe
-
-    return RefineVisRecipe()
-
-
-def _refinevis_convert(foreign: Foreign, layout: str) -> Checkpoint:
-    from .refinevis.checkpoint import convert
-
-    return convert(foreign, layout)
-
-
-def _refinevis_probe(checkpoint: Checkpoint, arrays: Arrays, mode: Mode) -> Arrays:
-    from .refinevis.inference import probe
-
-    return probe(checkpoint, arrays)
+    return call
 
 
 METHODS: dict[str, Method] = {
@@ -168,10 +92,10 @@ METHODS: dict[str, Method] = {
         window=8,
         overlap=4,
         layouts=("transformers-mask2former", "detectron2-mask2former"),
-        load=_ifr,
-        recipe=_ifr_recipe,
-        convert=_ifr_convert,
-        probe=_ifr_probe,
+        load=_later("ifr.inference.load"),
+        recipe=_later("ifr.recipe.IfrRecipe"),
+        convert=_later("ifr.checkpoint.convert"),
+        probe=_later("ifr.inference.probe", takes=2),
         tta=True,
     ),
     "mask2former-vis": Method(
@@ -182,10 +106,10 @@ METHODS: dict[str, Method] = {
         window=8,
         overlap=4,
         layouts=("transformers-mask2former", "detectron2-mask2former"),
-        load=_mask2former_vis,
-        recipe=_mask2former_vis_recipe,
-        convert=_mask2former_vis_convert,
-        probe=_mask2former_vis_probe,
+        load=_later("mask2former_vis.inference.load"),
+        recipe=_later("mask2former_vis.recipe.Mask2FormerRecipe"),
+        convert=_later("mask2former_vis.checkpoint.convert"),
+        probe=_later("mask2former_vis.inference.probe"),
     ),
     "refinevis": Method(
         summary="detections are followed frame by frame, and refined by what their object looks like on other frames",
@@ -195,10 +119,10 @@ METHODS: dict[str, Method] = {
         window=10,
         overlap=0,
         layouts=("maskdino", "maskdino-unenhanced", "idol", "transformers-mask2former", "detectron2-mask2former"),
-        load=_refinevis,
-        recipe=_refinevis_recipe,
-        convert=_refinevis_convert,
-        probe=_refinevis_probe,
+        load=_later("refinevis.inference.load"),
+        recipe=_later("refinevis.recipe.RefineVisRecipe"),
+        convert=_later("refinevis.checkpoint.convert"),
+        probe=_later("refinevis.inference.probe", takes=2),
     ),
     "videomt": Method(
         summary="a plain image transformer whose queries travel from frame to frame",
@@ -208,10 +132,10 @@ METHODS: dict[str, Method] = {
         window=0,
         overlap=0,
         layouts=("transformers-videomt",),
-        load=_videomt,
+        load=_later("videomt.inference.load"),
         recipe=None,
-        convert=_videomt_convert,
-        probe=_videomt_probe,
+        convert=_later("videomt.checkpoint.convert"),
+        probe=_later("videomt.inference.probe", takes=2),
     ),
 }
 
