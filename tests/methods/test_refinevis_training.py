@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
 import pytest
@@ -17,6 +17,7 @@ from vistool.methods.refinevis.loss import losses
 from vistool.methods.refinevis.network import RefineVis
 from vistool.methods.refinevis.presets import PRESETS, Preset, without_classes
 from vistool.methods.refinevis.recipe import RefineVisRecipe
+from vistool.methods.refinevis.remembered import RememberedFrames
 from vistool.methods.refinevis.start import start
 from vistool.nn import backbones
 from vistool.nn.idol_detector.sizes import IdolSizes
@@ -210,6 +211,40 @@ def test_a_frozen_image_model_is_looked_through_without_a_gradient() -> None:
     learned = {name.split(".")[0] for name, weight in learner.named_parameters() if weight.grad is not None}
     assert found.keys() == BETWEEN
     assert learned == {"reid_head", "tar"}
+
+
+def test_what_a_frozen_image_model_said_is_remembered_and_no_loss_changes() -> None:
+    frames, targets = clips()
+    learner, remembered = network(), RememberedFrames(10**8)
+    learner.image.requires_grad_(False).eval()  # type: ignore[attr-defined]
+
+    plain = seeded(lambda: losses(learner, frames, targets))
+    first = seeded(lambda: losses(learner, frames, targets, remembered=remembered))
+    learner.image.forward = None  # type: ignore[attr-defined]  # not asked again
+    second = seeded(lambda: losses(learner, frames, targets, remembered=remembered))
+
+    for name, term in plain.items():
+        torch.testing.assert_close(first[name], term, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=0)
+
+
+def test_of_an_image_model_that_learns_nothing_is_remembered() -> None:
+    frames, targets = clips()
+    learner, remembered = network(), RememberedFrames(10**8)
+
+    before = seeded(lambda: losses(learner, frames, targets, remembered=remembered))
+    with torch.no_grad():
+        for weight in learner.image.parameters():  # type: ignore[attr-defined]
+            weight.mul_(1.1)
+    after = seeded(lambda: losses(learner, frames, targets, remembered=remembered))
+
+    assert not torch.equal(before["class"], after["class"])
+
+
+def seeded(ask: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The same points of masks and the same denoising queries every time."""
+    torch.manual_seed(0)
+    return ask()
 
 
 def test_a_frozen_image_model_that_still_denoises_teaches_the_refinement() -> None:

@@ -21,6 +21,7 @@ from ...nn.targets import ClipTargets
 from .frame_loss import ClipTruth, averaged, denoising_losses, frame_losses, plane_losses
 from .learning import LearningRules, rules_of
 from .network import RefineVis
+from .remembered import RememberedFrames
 from .tracklet_targets import Tracklets, matched_tracklets, noised_tracklets
 
 GENEROUS = 100
@@ -40,21 +41,31 @@ class SeenClip:
 
 
 def losses(
-    network: RefineVis, frames: Tensor, targets: Sequence[ClipTargets], rules: LearningRules | None = None
+    network: RefineVis,
+    frames: Tensor,
+    targets: Sequence[ClipTargets],
+    rules: LearningRules | None = None,
+    remembered: RememberedFrames | None = None,
 ) -> Terms:
     """Weighted terms; frames (B, T, 3, H, W) normalised. On clips of one frame the image model learns alone.
 
-    A frozen image model has no losses of its own; one in evaluation mode takes no denoising queries either.
+    A frozen image model has no losses of its own; one in evaluation mode takes no denoising queries either. One that is
+    both says the same of a frame every time, which may be `remembered`.
     """
     rules = rules or rules_of(network.preset)
     truths = [ClipTruth.of(target) for target in targets]
     image = cast(nn.Module, network.image)
+    learns = any(parameter.requires_grad for parameter in image.parameters())
     denoises = image.training and rules.denoises
     noised = _noised(truths, network, rules) if denoises else None
-    said: FrameObjects | TrainingOutput = image(frames.flatten(0, 1), None, noised)
+    said: FrameObjects | TrainingOutput
+    if remembered is None or learns or image.training:
+        said = image(frames.flatten(0, 1), None, noised)
+    else:
+        said = remembered.look(network.image, frames.flatten(0, 1))
     objects = said.objects if isinstance(said, TrainingOutput) else said
     terms: Terms = {}
-    if isinstance(said, TrainingOutput) and any(parameter.requires_grad for parameter in image.parameters()):
+    if isinstance(said, TrainingOutput) and learns:
         terms |= frame_losses(network.image, said, truths, rules)
         if denoises and rules.frame_denoising:
             restored = denoising_losses(network.image, said, noised, truths, rules)

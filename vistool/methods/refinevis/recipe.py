@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from torch import Tensor, nn
@@ -14,7 +14,10 @@ from . import loss
 from .learning import LearningRules
 from .network import RefineVis
 from .presets import PRESETS, Preset
+from .remembered import RememberedFrames
 from .start import start
+
+REMEMBERED_BYTES = 4 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class RefineVisRecipe:
     """The method's part of `vistool train`. `rules` replaces those of the preset, to try out others."""
 
     rules: LearningRules | None = None
+    remembered: RememberedFrames = field(default_factory=lambda: RememberedFrames(REMEMBERED_BYTES), compare=False)
+    """Of one run: what a frozen image model said."""
 
     @property
     def presets(self) -> Mapping[str, Preset]:
@@ -34,4 +39,4 @@ class RefineVisRecipe:
         return start(preset, parent)
 
     def losses(self, network: nn.Module, frames: Tensor, targets: Sequence[ClipTargets]) -> Mapping[str, Tensor]:
-        return loss.losses(cast(RefineVis, network), frames, targets, self.rules)
+        return loss.losses(cast(RefineVis, network), frames, targets, self.rules, self.remembered)
