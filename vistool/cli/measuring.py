@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..methods import Mode
     from ..protocols import VideoModel
     from ..types import Rle, VideoPrediction
     from ..weights.checkpoint import Checkpoint
@@ -40,8 +41,10 @@ def annotated_videos(path: Path, videos: int) -> AnnotatedVideos:
     return AnnotatedVideos({**document, "videos": rows, "annotations": annotations}, sources)
 
 
-def predictions(data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, device: str) -> list[dict[str, Any]]:
-    """The result list of a method, with its own window and the benchmark's ranking."""
+def predictions(
+    data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, device: str, mode: Mode | None = None
+) -> list[dict[str, Any]]:
+    """The result list of a method, with its own window and the benchmark's ranking; `mode` None: its own."""
     from ..methods import find_method
     from ..types import RunOptions
 
@@ -49,7 +52,7 @@ def predictions(data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, d
     model = row.load(checkpoint, RunOptions(device=device, score_floor=0.0))
     results = []
     for video in data.truth["videos"]:
-        prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, row.modes[0])
+        prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, mode or row.modes[0])
         results += result_entries(video, prediction)
     return results
 
@@ -68,7 +71,7 @@ def ap_measure(path: Path, videos: int, *, method: str, device: str) -> Callable
     return measure
 
 
-def _predict(source: Path, model: VideoModel, window: int, overlap: int, mode: Any) -> VideoPrediction:
+def _predict(source: Path, model: VideoModel, window: int, overlap: int, mode: Mode) -> VideoPrediction:
     from ..ranking import Ranking
     from ..runner import run
     from ..video import open_video
