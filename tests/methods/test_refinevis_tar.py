@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vistool.methods.refinevis.presets import PRESETS, Preset
-from vistool.methods.refinevis.tar import TemporalRefinement
+from vistool.methods.refinevis.tar import TemporalRefinement, refine_online
+from vistool.methods.refinevis.tokens import TokenHistory, extended
 
 DIM = 16
 PRESET = replace(PRESETS["tiny"], tar_heads=4, tar_ffn=24)
@@ -253,3 +254,27 @@ def test_the_paper_has_one_attention_layer_and_one_feed_forward_layer_of_these_s
     widths = {name: each.out_features for name, each in module.named_modules() if isinstance(each, nn.Linear)}
     attention = {f"attention.{name}": 256 for name in ("to_q", "to_k", "to_v", "out")}
     assert widths == attention | {"ffn.inner": 1024, "ffn.out": 256}
+
+
+@pytest.mark.parametrize("write_back", [True, False], ids=["written back", "left empty"])
+@pytest.mark.parametrize("window", [2, 3, 10])
+def test_frames_one_by_one_are_refined_as_the_tracker_does(window: int, write_back: bool) -> None:
+    module = refinement(replace(PRESET, window=window, write_back=write_back))
+    tokens, seen = tracklets()
+    seen[2, 0] = False  # it begins later
+    tokens[2, 0] = 0
+
+    refined, told = refine_online(module, tokens, TIMES.expand(3, -1), seen)
+
+    assert told.tolist() == [[True] * 5, [True] * 5, [False] + [True] * 4]
+    for row in range(3):
+        history = TokenHistory(window)
+        for t, time in enumerate(TIMES.tolist()):
+            if not told[row, t]:
+                continue
+            past = history.past([row], tokens)
+            now = extended(past, tokens[row, t][None], time, seen[row, t][None])
+            found = module(now.tokens, now.times, now.exists, now.seen, last=1)[:, 0]
+            left = seen[row, t][None] | write_back
+            history.keep([row], extended(past, found * left[:, None], time, left))
+            torch.testing.assert_close(refined[row, t], found[0], **TOLERANCE)

@@ -39,6 +39,8 @@ class LearningRules:
     """Best class score below which it counts as missed, too."""
     forgotten: float = 0.0
     """Share of the tokens of objects taken away, as if the detector had missed them; one of an object stays."""
+    online_share: float = 0.0
+    """Share of the steps in which tracklets are refined as online, from what was refined before; else all at once."""
     absent_class: Literal["none", "own"] = "none"
     """R14. What a refined embedding must say where its object is out of sight."""
 

@@ -22,6 +22,7 @@ from .frame_loss import ClipTruth, averaged, denoising_losses, frame_losses, pla
 from .learning import LearningRules, rules_of
 from .network import RefineVis
 from .remembered import RememberedFrames
+from .tar import refine_online
 from .tracklet_targets import Tracklets, matched_tracklets, noised_tracklets
 
 GENEROUS = 100
@@ -221,14 +222,18 @@ def refinement_losses(
     tokens = torch.cat([each.tokens(clip.objects.embeddings) for each, clip in zip(tracklets, clips, strict=True)])
     rows = [len(each.objects) for each in tracklets]
     times = torch.stack([clip.times for clip in clips]).repeat_interleave(torch.tensor(rows, device=seen.device), dim=0)
-    refined = network.tar(tokens, times, torch.ones_like(seen), seen)  # Eq. (4)
+    if float(torch.rand(())) < rules.online_share:
+        refined, told = refine_online(network.tar, tokens, times, seen)
+    else:
+        told = torch.ones_like(seen)
+        refined = network.tar(tokens, times, told, seen)  # Eq. (4)
     classes = torch.cat([each.classes for each in tracklets])
-    named = sigmoid_focal(network.image.classes(refined).float(), classes, count)
+    named = sigmoid_focal(network.image.classes(refined[told]).float(), classes[told], count)
     bce = dice = named.new_zeros(())
-    for clip, each, embeddings in zip(clips, tracklets, refined.split(rows), strict=True):
+    for clip, each, embeddings, shown in zip(clips, tracklets, refined.split(rows), told.split(rows), strict=True):
         points = None if clip.objects.references is None else each.references(clip.objects.references)
         for t in range(len(clip.times)):
-            drawn = each.drawn[:, t].nonzero()[:, 0]
+            drawn = (each.drawn & shown)[:, t].nonzero()[:, 0]
             if not len(drawn):
                 continue
             places = None if points is None else points[drawn, t]

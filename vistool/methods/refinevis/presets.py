@@ -87,7 +87,7 @@ def _idol(name: str, **others: Any) -> Preset:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "tiny": _mask_dino("tiny", num_classes=8, learning={"forgotten": 0.25}),
+        "tiny": _mask_dino("tiny", num_classes=8, learning={"forgotten": 0.25, "online_share": 0.5}),
         "r50": _mask_dino("r50-hid2048"),
         "r50-ovis": _mask_dino("r50-hid2048", **OVIS),
         "r50-hid1024": _mask_dino("r50-hid1024"),

@@ -66,3 +66,22 @@ class TemporalRefinement(nn.Module):
             first = torch.where(exists, times, times.amax()).amin(-1, keepdim=True)
             times = times - first
         return sine(times.float(), dim)
+
+
+def refine_online(tar: TemporalRefinement, tokens: Tensor, times: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame by frame, each from what was refined before it: tokens (N, T, D), zero where not `seen`, times (N, T).
+
+    → refined (N, T, D), and where there was a tracklet yet, bool (N, T): from the first frame with a token on.
+    """
+    exists = seen.cumsum(1) > 0
+    left = seen | tar.preset.write_back  # R8
+    past: list[Tensor] = []
+    refined = []
+    for t in range(tokens.shape[1]):
+        window = slice(max(0, t + 1 - tar.preset.window), t + 1)
+        known = torch.cat([left[:, :t], seen[:, t : t + 1]], dim=1)[:, window]
+        latest = torch.stack([*past, tokens[:, t]], dim=1)[:, window]
+        found = tar(latest, times[:, window], exists[:, window], known, last=1)[:, 0]
+        refined.append(found)
+        past.append(found * (left & exists)[:, t, None])
+    return torch.stack(refined, dim=1), exists
