@@ -77,6 +77,16 @@ def test_deformable_attention_is_the_weighted_sum_of_its_samples(coordinates: in
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-5)
 
 
+def test_what_is_read_may_be_projected_in_other_ways_too() -> None:
+    attention = randomised(DeformableAttention(8, heads=2, levels=3, points=4))
+    memory = torch.randn(2, sum(h * w for h, w in SIZES_HW), 8)
+    arguments = torch.randn(2, 6, 8), torch.rand(2, 6, 3, 2), memory, SIZES_HW
+
+    read = attention.read(*arguments)
+
+    assert torch.equal(attention.output_proj(read), attention(*arguments))
+
+
 def test_one_reference_may_serve_all_clips_and_levels() -> None:
     attention = randomised(DeformableAttention(8, heads=2, levels=3, points=4))
     queries, memory = torch.randn(2, 6, 8), torch.randn(2, sum(h * w for h, w in SIZES_HW), 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,14 +25,20 @@ SWINS: dict[str, dict[str, Any]] = {
     "swin-base": {"embed_dim": 128, "depths": [2, 2, 18, 2], "num_heads": [4, 8, 16, 32], "window_size": 12},
     "swin-large": {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48], "window_size": 12},
 }
+MSRA = "-msra"
+"""Ending of a ResNet's name: the stride of its bottlenecks stands in the first convolution, as its makers had it."""
+_AS_NAMED: Mapping[str, Any] = MappingProxyType({})
 
 
 class Backbone(nn.Module):
-    """A transformers backbone by name. Built without the hub: fresh weights, sizes as published."""
+    """A transformers backbone by name. Built without the hub: fresh weights, sizes as published.
 
-    def __init__(self, name: str, *, frozen_norms: bool = False) -> None:
+    `sizes` are those of a ResNet that has no name here, as its configuration calls them.
+    """
+
+    def __init__(self, name: str, *, frozen_norms: bool = False, sizes: Mapping[str, Any] = _AS_NAMED) -> None:
         super().__init__()
-        self.body, self.channels = _build(name)
+        self.body, self.channels = _build(name, sizes)
         self._frozen = [m for m in self.body.modules() if isinstance(m, nn.BatchNorm2d)] if frozen_norms else []
         for norm in self._frozen:
             norm.requires_grad_(False)
@@ -47,13 +55,15 @@ class Backbone(nn.Module):
         return self
 
 
-def _build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+def _build(name: str, sizes: Mapping[str, Any]) -> tuple[nn.Module, tuple[int, ...]]:
     """The network and the channels of its four maps."""
-    if name in RESNETS:
+    plain = name.removesuffix(MSRA)
+    if sizes or plain in RESNETS:
         from transformers import ResNetBackbone, ResNetConfig
 
-        resnet = ResNetConfig.from_dict({"out_features": _STAGES, **RESNETS[name]})
-        return ResNetBackbone(resnet), tuple(RESNETS[name]["hidden_sizes"])
+        sizes = sizes or RESNETS[plain]
+        resnet = ResNetConfig.from_dict({"out_features": _STAGES, "downsample_in_bottleneck": plain != name, **sizes})
+        return ResNetBackbone(resnet), tuple(sizes["hidden_sizes"])
     if name in SWINS:
         from transformers import SwinBackbone, SwinConfig
 

@@ -51,6 +51,18 @@ class DeformableAttention(nn.Module):
         References are points xy or boxes cxcywh, in [0, 1]. `memory` is the levels of `sizes_hw` one after another.
         Samples outside a level read zero, and so do pixels of `padding` bool (B, P).
         """
+        out: Tensor = self.output_proj(self.read(queries, references, memory, sizes_hw, padding))
+        return out
+
+    def read(
+        self,
+        queries: Tensor,
+        references: Tensor,
+        memory: Tensor,
+        sizes_hw: Sequence[tuple[int, int]],
+        padding: Tensor | None = None,
+    ) -> Tensor:
+        """As `forward`, before the output projection: for those who project what was read in other ways too."""
         batch, length, _ = queries.shape
         values = self.value_proj(memory)
         if padding is not None:
@@ -62,8 +74,7 @@ class DeformableAttention(nn.Module):
         sizes = torch.tensor([[w, h] for h, w in sizes_hw], dtype=references.dtype, device=offsets.device)
         at = self._pixels(references, offsets, sizes[:, None])
         mix = self._sampled if values.requires_grad else self._gathered
-        out: Tensor = self.output_proj(mix(values, at, weights, sizes_hw))
-        return out
+        return mix(values, at, weights, sizes_hw)
 
     def _sampled(self, values: Tensor, at: Tensor, weights: Tensor, sizes_hw: Sequence[tuple[int, int]]) -> Tensor:
         """Mixed values (B, L, D), level by level: the way to learn, three times as fast as `_gathered` both ways."""

@@ -6,7 +6,7 @@ are shares of the part of a frame that is not padded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +33,13 @@ class Levels:
     padding: Tensor | None  # bool (B, P), true where a pixel is padding; None: nowhere
     valid: Tensor  # (B or 1, levels, 2), width and height that are not padded, as shares of the level
 
+    @classmethod
+    def of(cls, maps: Sequence[Tensor]) -> Levels:
+        """Of pictures (B, D, h, w) without padding."""
+        pixels = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
+        sizes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)
+        return cls(pixels, sizes, None, pixels.new_ones(1, len(sizes), 2))
+
     def maps(self) -> tuple[Tensor, ...]:
         """The levels as pictures (B, D, h, w), padding included."""
         parts = self.pixels.split([h * w for h, w in self.sizes_hw], dim=1)
@@ -43,22 +50,32 @@ class Levels:
         return references[:, :, None] * self.valid.repeat(1, 1, references.shape[-1] // 2)[:, None]
 
 
+Beside = Callable[[Levels, Tensor], Tensor]
+"""A branch beside the attention of a layer: levels and their code of position (B or 1, P, D) → (B, P, D)."""
+
+
 class EncoderLayer(nn.Module):
     """Deformable self-attention and feed-forward, normalised after each sum. Position joins the query only."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, points: int) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int, points: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.self_attn = DeformableAttention(dim, heads, LEVELS, points)
         self.self_attn_norm = nn.LayerNorm(dim)
         self.ffn = FeedForward(dim, hidden)
         self.ffn_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, levels: Levels, position: Tensor, references: Tensor) -> Levels:
-        """position (B or 1, P, D), references (B or 1, P, levels, 2); the same levels with other pixels."""
+    def forward(self, levels: Levels, position: Tensor, references: Tensor, beside: Beside | None = None) -> Levels:
+        """position (B or 1, P, D), references (B or 1, P, levels, 2); the same levels with other pixels.
+
+        What `beside` makes of the levels joins what the attention reads.
+        """
         pixels = levels.pixels
         read = self.self_attn(pixels + position, references, pixels, levels.sizes_hw, levels.padding)
-        pixels = self.self_attn_norm(pixels + read)
-        return replace(levels, pixels=self.ffn_norm(pixels + self.ffn(pixels)))
+        if beside is not None:
+            read = read + beside(levels, position)
+        pixels = self.self_attn_norm(pixels + self.dropout(read))
+        return replace(levels, pixels=self.ffn_norm(pixels + self.dropout(self.ffn(pixels))))
 
 
 class DeformableEncoder(nn.Module):
@@ -73,6 +90,7 @@ class DeformableEncoder(nn.Module):
         hidden: int,
         layers: int,
         points: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         convolutions = [nn.Conv2d(c, dim, 1) for c in channels]
@@ -82,31 +100,31 @@ class DeformableEncoder(nn.Module):
             nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # there is one
         self.input_projections = nn.ModuleList(nn.Sequential(c, nn.GroupNorm(GROUPS, dim)) for c in convolutions)
         self.level_embed = nn.Parameter(torch.randn(LEVELS, dim))
-        self.layers = nn.ModuleList(EncoderLayer(dim, heads, hidden, points) for _ in range(layers))
+        self.layers = nn.ModuleList(EncoderLayer(dim, heads, hidden, points, dropout) for _ in range(layers))
 
     def forward(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> Levels:
         """Three maps fine to coarse (B, C_i, h_i, w_i), padding bool (B, H, W) of their frames → attended levels."""
-        projected = [project(m) for project, m in zip(self.input_projections, [*maps, maps[-1]], strict=True)]
-        levels, position = self._flattened(projected, padding)
-        references = levels.on_every_level(_centres(levels))
-        for layer in self.layers:
-            levels = layer(levels, position, references)
-        return levels
+        return self.attend(*self.flatten(maps, padding))
 
-    def _flattened(self, maps: Sequence[Tensor], padding: Tensor | None) -> tuple[Levels, Tensor]:
-        """Levels before any attention, and their code of position and level (B or 1, P, D)."""
-        pixels = torch.cat([m.flatten(2).transpose(1, 2) for m in maps], dim=1)
-        dim = pixels.shape[-1]
-        sizes = tuple((int(m.shape[-2]), int(m.shape[-1])) for m in maps)
+    def flatten(self, maps: Sequence[Tensor], padding: Tensor | None = None) -> tuple[Levels, Tensor]:
+        """Levels before any attention, and their code of position and level (B or 1, P, D); arguments of `forward`."""
+        levels = Levels.of([project(m) for project, m in zip(self.input_projections, [*maps, maps[-1]], strict=True)])
+        dim, device, sizes = levels.pixels.shape[-1], levels.pixels.device, levels.sizes_hw
         if padding is None:
-            codes = [sine_2d(size, dim, pixels.device, before=0.5)[None] for size in sizes]
-            levels = Levels(pixels, sizes, None, pixels.new_ones(1, len(sizes), 2))
+            codes = [sine_2d(size, dim, device, before=0.5)[None] for size in sizes]
         else:
             small = [F.interpolate(padding[None].float(), size=size)[0].bool() for size in sizes]  # nearest
             codes = [sine_2d_within(mask, dim, before=0.5) for mask in small]
             valid = torch.stack([torch.stack([_share(m[:, 0]), _share(m[:, :, 0])], dim=-1) for m in small], dim=1)
-            levels = Levels(pixels, sizes, torch.cat([mask.flatten(1) for mask in small], dim=1), valid)
+            levels = replace(levels, padding=torch.cat([mask.flatten(1) for mask in small], dim=1), valid=valid)
         return levels, torch.cat([code + embed for code, embed in zip(codes, self.level_embed, strict=True)], dim=1)
+
+    def attend(self, levels: Levels, position: Tensor, beside: Sequence[Beside | None] = ()) -> Levels:
+        """Through all layers; `beside`: a branch for each of them, or nothing."""
+        references = levels.on_every_level(_centres(levels))
+        for layer, branch in zip(self.layers, beside or [None] * len(self.layers), strict=True):
+            levels = layer(levels, position, references, branch)
+        return levels
 
 
 class DecoderLayer(nn.Module):
@@ -140,16 +158,15 @@ class Refinement:
     boxes: Tensor  # (B, Q, 4) cx cy w h
 
 
-class RefiningDecoder(nn.Module):
-    """Learned queries look around points; every layer makes boxes, which the next one starts from (section 4.2)."""
+class BoxQueries(nn.Module):
+    """Learned queries, the points that they first look around, and a head a layer that moves points and boxes."""
 
-    def __init__(self, *, queries: int, dim: int, heads: int, hidden: int, layers: int, points: int) -> None:
+    def __init__(self, *, queries: int, dim: int, layers: int) -> None:
         super().__init__()
         self.query_embed = nn.Parameter(torch.randn(queries, 2 * dim))  # position, then content
         self.reference_points = nn.Linear(dim, 2)
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
-        self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden, points) for _ in range(layers))
         heads_of_boxes = [Mlp(dim, dim, 4, 3) for _ in range(layers)]
         for head in heads_of_boxes:
             weight, bias = [*head.parameters()][-2:]  # of the last linear layer
@@ -157,6 +174,20 @@ class RefiningDecoder(nn.Module):
             nn.init.zeros_(bias)
         nn.init.constant_([*heads_of_boxes[0].parameters()][-1][2:], SMALL_BOX)
         self.box_heads = nn.ModuleList(heads_of_boxes)
+
+    def first_references(self) -> Tensor:
+        """Points xy that the first layer looks around, the same in every frame; (Q, 2)."""
+        position, _ = self.query_embed.chunk(2, dim=-1)
+        out: Tensor = self.reference_points(position).sigmoid()
+        return out
+
+
+class RefiningDecoder(BoxQueries):
+    """Learned queries look around points; every layer makes boxes, which the next one starts from (section 4.2)."""
+
+    def __init__(self, *, queries: int, dim: int, heads: int, hidden: int, layers: int, points: int) -> None:
+        super().__init__(queries=queries, dim=dim, layers=layers)
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, hidden, points) for _ in range(layers))
 
     def forward(self, memory: Levels) -> tuple[Refinement, ...]:
         """Every layer, first to last."""
@@ -167,19 +198,13 @@ class RefiningDecoder(nn.Module):
         refinements = []
         for layer, head in zip(self.layers, self.box_heads, strict=True):
             queries = layer(queries, position, memory.on_every_level(references), memory)
-            boxes = _moved(references, head(queries))
+            boxes = moved(references, head(queries))
             refinements.append(Refinement(queries, references[..., :2], boxes))
             references = boxes.detach()
         return tuple(refinements)
 
-    def first_references(self) -> Tensor:
-        """Points xy that the first layer looks around, the same in every frame; (Q, 2)."""
-        position, _ = self.query_embed.chunk(2, dim=-1)
-        out: Tensor = self.reference_points(position).sigmoid()
-        return out
 
-
-def _moved(references: Tensor, by: Tensor) -> Tensor:
+def moved(references: Tensor, by: Tensor) -> Tensor:
     """Points or boxes (B, Q, 2 or 4) moved by logits (B, Q, 4) → boxes; a point has no size to start from."""
     logits = inverse_sigmoid(references)
     return (by + F.pad(logits, (0, by.shape[-1] - logits.shape[-1]))).sigmoid()

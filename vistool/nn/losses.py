@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from .points import sample, uncertain_points
 from .targets import ClipTargets
@@ -39,14 +39,19 @@ def cross_entropy(class_logits: Tensor, classes: Tensor, no_object_weight: float
 def sigmoid_focal(class_logits: Tensor, classes: Tensor, objects: Tensor | float) -> Tensor:
     """Sum over predictions, slots and classes, divided by the number of objects; classes equal to K name nothing.
 
-    class_logits (L, B, Q, K), classes (L, B, Q) → (). α and γ of RetinaNet.
+    class_logits (L, B, Q, K), classes (L, B, Q) → ().
     """
     truth = F.one_hot(classes, class_logits.shape[-1] + 1)[..., :-1].to(class_logits.dtype)
-    probs = class_logits.sigmoid()
-    entropy = F.binary_cross_entropy_with_logits(class_logits, truth, reduction="none")
+    return focal(class_logits, truth).sum() / objects
+
+
+def focal(logits: Tensor, truth: Tensor) -> Tensor:
+    """Of every number for itself; logits (…) and truth (…) in [0, 1] → (…). α and γ of RetinaNet."""
+    probs = logits.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     missed = probs * (1 - truth) + (1 - probs) * truth
     alpha = FOCAL_ALPHA * truth + (1 - FOCAL_ALPHA) * (1 - truth)
-    return (alpha * missed**FOCAL_GAMMA * entropy).sum() / objects
+    return alpha * missed**FOCAL_GAMMA * entropy
 
 
 def mask_losses(logits: Tensor, truth: Tensor, points: int) -> tuple[Tensor, Tensor]:
@@ -65,3 +70,12 @@ def mask_losses(logits: Tensor, truth: Tensor, points: int) -> tuple[Tensor, Ten
     probs = at_points.sigmoid()
     dice = 1 - (2 * (probs * wanted).sum(-1) + 1) / (probs.sum(-1) + wanted.sum(-1) + 1)
     return bce, dice
+
+
+def process_mean(values: Tensor) -> Tensor:
+    """In distributed training the mean over all processes, which must ask for the same; else `values` as they are."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return values
+    values = values.detach().clone()
+    distributed.all_reduce(values)
+    return values / distributed.get_world_size()

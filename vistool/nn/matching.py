@@ -36,8 +36,16 @@ def match(
             _costs(class_probs[:, clip].float(), sampled[:, clip], target, points, sizes)
             for clip, target in enumerate(targets)
         ]
-        columns = torch.cat(costs, dim=-1).cpu().split([len(target.labels) for target in targets], dim=-1)
-    return [_assign(cost).to(mask_logits.device) for cost in columns]
+    return cheapest(costs)
+
+
+def cheapest(costs: Sequence[Tensor]) -> list[Tensor]:
+    """Costs of B clips (L, Q, N_b) → the slots that cost least all together: of every object one, B tensors (L, N_b).
+
+    -1 where there are more objects than slots. One transfer to the CPU for all.
+    """
+    columns = torch.cat(list(costs), dim=-1).cpu().split([cost.shape[-1] for cost in costs], dim=-1)
+    return [_assign(cost).to(costs[0].device) for cost in columns]
 
 
 def _costs(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone
@@ -18,6 +17,7 @@ from ..deformable_detr import DeformableEncoder, RefiningDecoder
 from ..dynamic_masks import COORDINATES, DynamicMaskHead, aligned_bilinear, relative_coordinates
 from ..frame_sizes import padded, unpadded
 from ..image_model import FrameObjects, LayerOutput, TrainingOutput
+from ..mask_branch import MaskBranch
 from ..mlp import Mlp
 from .sizes import IdolSizes
 
@@ -27,28 +27,6 @@ if TYPE_CHECKING:
 STRIDE = 8  # of the mask features
 MASK_STRIDE = 4
 CLASS_PRIOR = 0.01  # probability that every class starts at
-
-
-class MaskBranch(nn.Module):
-    """The levels at strides 8 to 32, added up from coarse to fine, as one map of few channels."""
-
-    def __init__(self, dim: int, width: int, features: int) -> None:
-        super().__init__()
-        self.coarse = nn.Conv2d(dim, dim, 3, padding=1)
-        self.middle = nn.Conv2d(dim, dim, 3, padding=1)
-        self.fine = nn.Conv2d(dim, dim, 3, padding=1)
-        self.narrow = nn.Conv2d(dim, width, 3, padding=1)
-        self.last = nn.Conv2d(width, features, 3, padding=1)
-        for convolution in (self.coarse, self.middle, self.fine, self.narrow, self.last):
-            nn.init.kaiming_uniform_(convolution.weight, a=1)
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]  # there is one
-
-    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Levels (B, D, h_i, w_i) at strides 8, 16, 32 → (B, features, h, w) at stride 8."""
-        x = F.relu(self.coarse(coarse))
-        x = F.relu(self.middle(middle + F.interpolate(x, size=middle.shape[-2:])))  # nearest
-        x = F.relu(self.fine(fine + F.interpolate(x, size=fine.shape[-2:])))
-        return F.relu(self.last(F.relu(self.narrow(x))))
 
 
 class IdolDetector(nn.Module):
