@@ -131,5 +131,6 @@ class RunOptions:
     """Candidates of a window whose best class is below it are dropped before their masks are made; None: a share, that
     of CANDIDATE_SHARE, of the checkpoint's own threshold."""
     max_instances: int | None = None  # candidates kept a window, best first; None: the method's own number
+    memory_frames: int | None = None  # of long-term memory, where a method has one; None: its own number
     tta: bool = False
     seed: int = 0

@@ -255,6 +255,7 @@ BAD_OPTIONS = {
     "overlap as large as the window": (("--window", "4", "--overlap", "4"), "overlap must be smaller", "at most"),
     "overlap larger than the method's window": (("--overlap", "9"), "overlap must be smaller", "at most"),
     "augmentation that is not defined": (("--tta",), "--tta is not defined by this method", "leave it out"),
+    "memory that is not there": (("--memory-frames", "4"), "--memory-frames has no say", "leave it out"),
     "threshold without a say": (("--conf", "0.3", "--protocol", "ytvis"), "--conf has no say", "leave one"),
     "quiet and verbose": (("-q", "-v"), "contradict", "leave one"),
     "wrong time": (("--start", "soon"), "--start is not a time: `soon`", "give seconds"),

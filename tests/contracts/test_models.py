@@ -48,13 +48,15 @@ def tiny(name: str) -> tuple[Any, Mapping[str, Any]]:
     """Sizes and fresh weights of a row, the same each time."""
     import torch
 
+    from vistool.nn.training_only import kept
+
     recipe = METHODS[name].recipe
     with torch.random.fork_rng():
         torch.manual_seed(0)
         if recipe is None:
             return UNTRAINED[name]()
         preset = replace(recipe().presets["tiny"], num_classes=len(CATEGORIES))
-        return preset, recipe().build(preset).state_dict()
+        return preset, kept(recipe().build(preset))
 
 
 def model(name: str, **options: Any) -> VideoModel:

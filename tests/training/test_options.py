@@ -20,6 +20,7 @@ from vistool.training.options import all_settings, fixed_settings
         ({"size_hw": (16, 64)}, "--size"),
         ({"scale_min": 1.2, "scale_max": 1.1}, "--scale-max"),
         ({"clip_frames": 9, "clip_range": 3}, "--clip-frames"),
+        ({"clip_gap": 0}, "--clip-gap"),
         ({"warmup": 40}, "--warmup"),
         ({"ema": 1.0}, "--ema"),
         ({"flip": 1.5}, "--flip"),

@@ -40,6 +40,16 @@ def test_the_rate_drops_to_a_tenth_at_each_milestone() -> None:
     )
 
 
+def test_the_polynomial_rate_falls_a_little_slower_than_straight_from_the_end_of_the_warm_up() -> None:
+    poly = options(schedule="poly")
+
+    assert [learning_rate_factor(step, poly) for step in (4, 10, 55, 99)] == pytest.approx(
+        [0.5, 1, 0.5**0.9, (1 / 90) ** 0.9]
+    )
+    whole = options(schedule="poly", warmup=0)
+    assert [learning_rate_factor(step, whole) for step in (0, 25, 50)] == pytest.approx([1, 0.75**0.9, 0.5**0.9])
+
+
 class OneOfEach(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import pickle
 from collections import OrderedDict
@@ -72,6 +73,40 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(tmp_path:
 
     assert not (tmp_path / "sprung").exists()
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "older"])
+def test_what_training_scripts_keep_beside_the_tensors_is_dropped(tmp_path: Path, zipped: bool) -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([parameter])
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [4, 10])
+    content = {
+        "model": WEIGHTS,
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": schedule.state_dict(),
+        "epoch": 3,
+        "args": argparse.Namespace(lr=1e-4, lr_drop=[4, 10], output_dir="runs", masks=True),
+    }
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+
+    assert as_lists(read_foreign(tmp_path / "a.pth").tensors) == as_lists(WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["ArgumentParser", "Action"])
+def test_of_its_module_the_namespace_is_read_alone(tmp_path: Path, name: str) -> None:
+    torch.save({"model": WEIGHTS, "args": argparse.Namespace(kind=getattr(argparse, name))}, tmp_path / "a.pth")
+
+    with pytest.raises(WeightsError, match=rf"argparse\.{name}`, which is not plain data"):
+        read_foreign(tmp_path / "a.pth")
+
+
+def test_a_namespace_runs_nothing_of_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"model": WEIGHTS, "args": argparse.Namespace(trap=Opener(tmp_path / "sprung"))}, tmp_path / "a.pth")
+
+    with pytest.raises(WeightsError, match="mkdir"):
+        read_foreign(tmp_path / "a.pth")
+
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_the_name_that_a_pickle_asks_for_is_told(tmp_path: Path) -> None:

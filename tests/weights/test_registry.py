@@ -39,7 +39,7 @@ SOURCES = {
     "manual": ("url", "file"),
 }
 EVERYTHING = {"file": '"a.pth"', "repo": '"a/b"', "url": '"https://a.b/a.pth"', "sha256": '"00"', "size": "12"}
-PLANNED = {"hitf", "iai", "msts", "refinevis"}  # methods of the design whose checkpoints are listed ahead of them
+PLANNED = {"hitf"}  # methods of the design whose checkpoints are listed ahead of them
 LICENCES = {"Apache-2.0", "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "non-commercial", "unknown"}
 
 ENTRIES = registry.entries()

@@ -73,6 +73,12 @@ MapClasses = Annotated[
 MaxInstances = Annotated[
     int | None, typer.Option("--max-instances", min=1, metavar="N", help="Keep the best N tracks only.")
 ]
+MemoryFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--memory-frames", min=1, metavar="N", help="Frames that long-term memory keeps; default: the method's."
+    ),
+]
 Start = Annotated[str | None, typer.Option("--start", metavar="T", help="Seconds, HH:MM:SS.mmm, or a frame as 123f.")]
 End = Annotated[str | None, typer.Option("--end", metavar="T", help="Like --start; not included.")]
 Stride = Annotated[int, typer.Option("--stride", min=1, metavar="N", help="Look at every Nth frame.")]

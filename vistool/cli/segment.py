@@ -39,6 +39,7 @@ def segment(
     classes: options.Classes = None,
     map_classes: options.MapClasses = None,
     max_instances: options.MaxInstances = None,
+    memory_frames: options.MemoryFrames = None,
     start: options.Start = None,
     end: options.End = None,
     stride: options.Stride = 1,
@@ -62,7 +63,7 @@ def segment(
     _check_streams(outs, as_json=as_json, quiet=quiet, verbose=verbose)
     row = find_method(method)
     _check_mode(row, method, mode, window, overlap)
-    _check_protocol(row, protocol, conf, tta=tta)
+    _check_protocol(row, protocol, conf, tta=tta, memory_frames=memory_frames)
 
     from ..mapping import map_classes as mapped
     from ..ranking import Ranking
@@ -84,7 +85,15 @@ def segment(
         threshold = checkpoint.info.conf if conf is None else conf
         ranking = Ranking(protocol, threshold, max_instances, _labels(classes, names.categories))
         floor = 0.0 if protocol == "ytvis" else CANDIDATE_SHARE * threshold
-        run_options = RunOptions(options.resolve_device(device), precision, size, score_floor=floor, tta=tta, seed=seed)
+        run_options = RunOptions(
+            options.resolve_device(device),
+            precision,
+            size,
+            score_floor=floor,
+            memory_frames=memory_frames,
+            tta=tta,
+            seed=seed,
+        )
         job = Job(checkpoint, run_options, ranking, plan.mode, plan.window, plan.overlap, map_classes)
         warn_of_shapes(checkpoint)
         if not quiet:
@@ -173,11 +182,13 @@ def _methods_that_run(mode: str) -> str:
     return f"these can: {', '.join(able)}" if able else f"no method here runs {mode}"
 
 
-def _check_protocol(row: Method, protocol: str, conf: float | None, *, tta: bool) -> None:
+def _check_protocol(row: Method, protocol: str, conf: float | None, *, tta: bool, memory_frames: int | None) -> None:
     if protocol == "ytvis" and conf is not None:
         raise UsageError("--conf has no say with --protocol ytvis", hint="leave one of them out")
     if tta and not row.tta:
         raise UsageError("--tta is not defined by this method", hint="leave it out; `vistool methods` tells which do")
+    if memory_frames is not None and not row.long_memory:
+        raise UsageError("--memory-frames has no say: this method has no long-term memory", hint="leave it out")
 
 
 def _check_streams(outs: Sequence[str], *, as_json: bool, quiet: bool, verbose: bool) -> None:

@@ -42,6 +42,10 @@ def train(
     clip_range: Annotated[
         int, typer.Option("--clip-range", help="Most frames between a clip's frames and its middle one.")
     ] = 10,
+    clip_gap: Annotated[
+        int | None,
+        typer.Option("--clip-gap", help="Most frames from one of a clip to its next, instead of --clip-range."),
+    ] = None,
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Pixels that the network sees.")] = "96x160",
     scale_min: Annotated[float, typer.Option("--scale-min", help="Least size; at 1 the picture just fits.")] = 0.8,
     scale_max: Annotated[float, typer.Option("--scale-max", help="Greatest size; above 1 it is cropped.")] = 1.5,
@@ -58,7 +62,7 @@ def train(
     ] = "",
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Of matrices and kernels only.")] = 0.05,
     schedule: Annotated[
-        Literal["cosine", "steps"], typer.Option("--schedule", help="How the rate falls after the warm-up.")
+        Literal["cosine", "steps", "poly"], typer.Option("--schedule", help="How the rate falls after the warm-up.")
     ] = "cosine",
     warmup: Annotated[int, typer.Option("--warmup", help="Steps of linear rise.")] = 200,
     milestones: Annotated[
@@ -91,11 +95,11 @@ def train(
     options = TrainOptions(
         method=method, data=data, out=out, val=val, init=init, preset=preset, device=resolve_device(device),
         precision=precision, seed=seed, max_steps=max_steps, batch=batch, clip_frames=clip_frames,
-        clip_range=clip_range, size_hw=_size(size), scale_min=scale_min, scale_max=scale_max, scale_draw=scale_draw,
-        flip=flip, colour=colour, lr=lr, backbone_lr=backbone_lr, freeze=_parts(freeze), weight_decay=weight_decay,
-        schedule=schedule, warmup=warmup, milestones=_steps(milestones), clip_norm=clip_norm, ema=ema,
-        val_every=val_every, val_videos=val_videos, save_every=save_every, log_every=log_every, cache_gb=cache_gb,
-        half=half, conf=conf, licence=licence, training_data=training_data,
+        clip_range=clip_range, clip_gap=clip_gap, size_hw=_size(size), scale_min=scale_min, scale_max=scale_max,
+        scale_draw=scale_draw, flip=flip, colour=colour, lr=lr, backbone_lr=backbone_lr, freeze=_parts(freeze),
+        weight_decay=weight_decay, schedule=schedule, warmup=warmup, milestones=_steps(milestones),
+        clip_norm=clip_norm, ema=ema, val_every=val_every, val_videos=val_videos, save_every=save_every,
+        log_every=log_every, cache_gb=cache_gb, half=half, conf=conf, licence=licence, training_data=training_data,
     )  # fmt: skip
     outcome = run_training(
         options,

@@ -67,6 +67,7 @@ class Method:
     recipe: Callable[[], Recipe] | None  # None: it cannot be trained here
     convert: Callable[[Foreign, str], Checkpoint]  # (another project's, its layout) → ours; strict both ways
     probe: Callable[[Checkpoint, Arrays, Mode], Arrays]  # `weights probe`: input arrays → output arrays of the contract
+    long_memory: bool = False  # whether it remembers chosen frames of the past, and how many can be said
     tta: bool = False  # whether it defines test-time augmentation
 
 
@@ -84,6 +85,20 @@ def _later(place: str, takes: int | None = None) -> Callable[..., Any]:
 
 
 METHODS: dict[str, Method] = {
+    "iai": Method(
+        summary="memory is painted with who is who, and every detection says which of them it is",
+        paper="Instance As Identity: A Generic Online Paradigm for Video Instance Segmentation (ECCV 2022)",
+        modes=("online",),
+        default_weights="iai-condinst-r50-ytvis2019",
+        window=0,
+        overlap=0,
+        layouts=("iai", "mmdet-condinst", "adelaidet-condinst", "torchvision-maskrcnn"),
+        load=_later("iai.inference.load"),
+        recipe=_later("iai.recipe.IaiRecipe"),
+        convert=_later("iai.checkpoint.convert"),
+        probe=_later("iai.inference.probe", takes=2),
+        long_memory=True,
+    ),
     "ifr": Method(
         summary="frame queries travel through the clip, clip queries gather them",
         paper="Consistent Video Instance Segmentation with Inter-Frame Recurrent Attention (2022)",
@@ -136,6 +151,19 @@ METHODS: dict[str, Method] = {
         recipe=None,
         convert=_later("videomt.checkpoint.convert"),
         probe=_later("videomt.inference.probe", takes=2),
+    ),
+    "msts": Method(
+        summary="an instance is one query over boxes on every frame; frames and scales see one another in the encoder",
+        paper="Video Instance Segmentation via Multi-Scale Spatio-Temporal Split Attention Transformer (2022)",
+        modes=("offline",),
+        default_weights="seqformer-r50-ytvis2019",
+        window=5,
+        overlap=3,
+        layouts=("seqformer", "deformable-detr", "transformers-deformable-detr"),
+        load=_later("msts.inference.load"),
+        recipe=_later("msts.recipe.MstsRecipe"),
+        convert=_later("msts.checkpoint.convert"),
+        probe=_later("msts.inference.probe", takes=2),
     ),
 }
 

@@ -30,7 +30,7 @@ def draw_curves(records: Sequence[Mapping[str, Any]], path: Path, title: str) ->
     axes.plot(steps, [record["loss"] for record in losses], color="black", label="loss")
     axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", fontsize="small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     if measured:
         beside = axes.twinx()
         beside.set(ylabel="AP of the averaged weights", ylim=(0, 1))

@@ -84,6 +84,7 @@ class ClipSampler:
     clip_range: int  # frames before and after the middle one
     batch: int  # clips a step
     seed: int
+    clip_gap: int | None = None  # most frames from one of a clip to its next; None: `clip_range` says how far they lie
 
     def choose(self, step: int, number: int) -> tuple[int, list[int]]:
         """Clip `number` of `step` → row of its video, and its frames, ascending.
@@ -93,13 +94,34 @@ class ClipSampler:
         epoch, position = divmod(step * self.batch + number, len(self.lengths))
         row = int(_order(self.seed, epoch, len(self.lengths))[position])
         rng = np.random.default_rng([self.seed, step, number])
-        middle = int(rng.integers(self.lengths[row]))
-        first, last = max(0, middle - self.clip_range), min(self.lengths[row] - 1, middle + self.clip_range)
-        near = np.arange(first, last + 1)
+        if self.clip_gap is None:
+            return row, self._around(rng, self.lengths[row], self.clip_range)
+        return row, self._onwards(rng, self.lengths[row], self.clip_gap)
+
+    def _around(self, rng: np.random.Generator, length: int, clip_range: int) -> list[int]:
+        """A frame anywhere, and others at most `clip_range` from it."""
+        middle = int(rng.integers(length))
+        near = np.arange(max(0, middle - clip_range), min(length - 1, middle + clip_range) + 1)
         if len(near) < self.clip_frames:
-            return row, sorted(np.resize(near, self.clip_frames).tolist())
+            return _repeated(near, self.clip_frames)
         others = rng.choice(near[near != middle], self.clip_frames - 1, replace=False)
-        return row, sorted([middle, *others.tolist()])
+        return sorted([middle, *others.tolist()])
+
+    def _onwards(self, rng: np.random.Generator, length: int, clip_gap: int) -> list[int]:
+        """A frame anywhere that leaves room for the others, then gaps of 1 to `clip_gap`, or to what still fits."""
+        room = length - self.clip_frames  # frames that the gaps may leave out, all together
+        if room < 0:
+            return _repeated(np.arange(length), self.clip_frames)
+        frames = [int(rng.integers(room + 1))]
+        for number in range(1, self.clip_frames):
+            fits = room + number - frames[-1]
+            frames.append(frames[-1] + int(rng.integers(1, min(clip_gap, fits) + 1)))
+        return frames
+
+
+def _repeated(frames: NDArray[np.int64], count: int) -> list[int]:
+    """As many frames as asked for, in order, where there are too few of them."""
+    return sorted(np.resize(frames, count).tolist())
 
 
 @lru_cache(maxsize=2)

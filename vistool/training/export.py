@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, WeightsError
 from ..methods import Recipe
+from ..nn.training_only import kept
 from ..weights import checkpoint as checkpoint_file
 from ..weights.checkpoint import Checkpoint, CheckpointInfo
 from .annotations import Annotations
@@ -60,7 +61,7 @@ class Exporter:
     parent: Checkpoint | None
 
     def checkpoint(self, state: RunState, *, ap: float | None = None) -> Checkpoint:
-        """The averaged weights as they are now; the tensors are copies."""
+        """The averaged weights as they are now, without those that only training needs; the tensors are copies."""
         options = self.options
         measured = {}
         if (
@@ -83,8 +84,7 @@ class Exporter:
             notes=f"averaged weights after step {state.step} of {options.max_steps}",
         )
         tensors = {
-            name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in state.averaged.network.state_dict().items()
+            name: tensor.detach().cpu().contiguous().clone() for name, tensor in kept(state.averaged.network).items()
         }
         return Checkpoint(info, tensors, name=f"{options.out.name}, step {state.step}")
 

@@ -86,7 +86,7 @@ def _prepare(
     lengths = tuple(video.length for video in annotations.videos)
     maker = BatchMaker(
         ClipReader(annotations, cache_bytes=int(options.cache_gb * 1e9)),
-        ClipSampler(lengths, options.clip_frames, options.clip_range, options.batch, options.seed),
+        ClipSampler(lengths, options.clip_frames, options.clip_range, options.batch, options.seed, options.clip_gap),
         processes.share(options.batch),
         Jitter(
             options.size_hw, (options.scale_min, options.scale_max), options.flip, options.colour, options.scale_draw

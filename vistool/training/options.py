@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..errors import UsageError
 
-Schedule = Literal["cosine", "steps"]
+Schedule = Literal["cosine", "steps", "poly"]
 Precision = Literal["fp32", "bf16"]
 ScaleDraw = Literal["log", "linear"]
 
@@ -52,6 +52,8 @@ class TrainOptions:
     """Frames a clip; 1 trains on stills."""
     clip_range: int = 10
     """The frames of a clip lie at most this many frames from a random one; 0: all are that one, a pseudo-video."""
+    clip_gap: int | None = None
+    """From each frame of a clip to its next at most this many frames, at random; None: `clip_range` counts instead."""
     size_hw: tuple[int, int] = (96, 160)
     """Pixels that the network sees; the short side is written into the checkpoint."""
     scale_min: float = 0.8
@@ -74,7 +76,7 @@ class TrainOptions:
     weight_decay: float = 0.05
     """Of weight matrices and kernels; biases, norms and embeddings are never decayed."""
     schedule: Schedule = "cosine"
-    """After the warm-up: down to nothing along a cosine, or ×0.1 at each milestone."""
+    """After the warm-up: down to nothing along a cosine, ×0.1 at each milestone, or down as (steps left)^0.9."""
     warmup: int = 200
     """Steps of linear rise to the peak."""
     milestones: tuple[int, ...] = ()
@@ -119,8 +121,9 @@ class TrainOptions:
         _require(0 <= self.ema < 1, "ema", self.ema, "lies between 0 and 1, below 1")
         _require(min(self.size_hw) >= 32, "size", "x".join(map(str, self.size_hw)), "has sides of at least 32")
         _require(self.scale_max >= self.scale_min, "scale_max", self.scale_max, "is at least --scale-min")
+        _require(self.clip_gap is None or self.clip_gap >= 1, "clip_gap", self.clip_gap, "is at least 1")
         most = 2 * self.clip_range + 1
-        fits = self.clip_frames <= most or self.clip_range == 0
+        fits = self.clip_frames <= most or self.clip_range == 0 or self.clip_gap is not None
         _require(fits, "clip_frames", self.clip_frames, f"is at most {most} with this --clip-range")
         _require(self.warmup < self.max_steps, "warmup", self.warmup, "is below --max-steps")
         steps = self.milestones

@@ -14,6 +14,7 @@ from ..errors import UsageError
 from .options import TrainOptions
 
 _DROP = 0.1  # factor of the learning rate at a milestone
+_POWER = 0.9  # of the share of the steps that are left (DeepLab)
 
 
 def learning_rate_factor(step: int, options: TrainOptions) -> float:
@@ -23,6 +24,8 @@ def learning_rate_factor(step: int, options: TrainOptions) -> float:
     if options.schedule == "steps":
         return float(_DROP ** sum(step >= milestone for milestone in options.milestones))
     progress = (step - options.warmup) / (options.max_steps - options.warmup)
+    if options.schedule == "poly":
+        return float((1 - progress) ** _POWER)
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 

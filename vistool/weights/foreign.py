@@ -1,11 +1,13 @@
 """Checkpoint files of other projects as plain tensors. Nothing in a file is ever run.
 
-safetensors files hold no code. PyTorch files are read with `weights_only=True`. detectron2's pickles are read by an
-unpickler that knows NumPy arrays and containers, and refuses every other name.
+safetensors files hold no code. PyTorch files are read with `weights_only=True`; beside their tensors they may hold an
+`argparse.Namespace`, a bag of values, which is dropped. detectron2's pickles are read by an unpickler that knows NumPy
+arrays and containers, and refuses every other name.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 import re
@@ -101,7 +103,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the options that a file was trained with
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # in torch's words it is advice to read the file unsafely
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         told = f"it asks for `{asked[1]}`, which is not plain data" if asked else "it is no file of PyTorch"
