@@ -1,9 +1,10 @@
-"""What every benchmark prints above its table: machine, versions and the command."""
+"""What every benchmark prints above its table: machine, versions and the command; and how memory is counted."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,11 @@ def print_block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for row in (header, ["-" * width for width in widths], *rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
     print()
+
+
+def peak_mb() -> float:
+    """Most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vistool.nn.boxes import mask_boxes
 from vistool.nn.condinst.head import STRIDES, points
-from vistool.nn.condinst.network import TrainingMaps
+from vistool.nn.condinst.maps import TrainingMaps
 from vistool.nn.detector import DetectorTargets
 from vistool.nn.dynamic_masks import DynamicMaskHead
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vistool.nn.condinst.assignment import assign
 from vistool.nn.condinst.loss import LossRules, centerness, dice_loss, losses
-from vistool.nn.condinst.network import TrainingMaps
+from vistool.nn.condinst.maps import TrainingMaps
 from vistool.nn.detector import DetectorTargets
 
 SIZE = (64, 96)

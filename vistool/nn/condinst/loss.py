@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +18,8 @@ from ..detector import DetectorTargets
 from ..dynamic_masks import DynamicMaskHead
 from ..losses import process_mean, sigmoid_focal
 from .assignment import assign, sides
+from .maps import TrainingMaps
 from .masks import MASK_STRIDE, mask_logits
-
-if TYPE_CHECKING:
-    from .network import TrainingMaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +12,12 @@ from ..dynamic_masks import DynamicMaskHead
 from ..fpn import Fpn
 from .head import STRIDES, Head, corners, points
 from .loss import LossRules, losses
+from .maps import TrainingMaps
 from .masks import LEVELS, MaskBranch, mask_logits
 from .sizes import CondInstSizes
 
 RULES = LossRules()
 """Of the published training."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingMaps:
-    """What the network says of B frames, at all P points of all levels, the finest level first, row by row."""
-
-    class_logits: Tensor  # (B, P, K), independent sigmoids
-    id_logits: Tensor  # (B, P, N), independent sigmoids
-    boxes: Tensor  # (B, P, 4) corners in pixels of the padded input, not clipped
-    centerness: Tensor  # (B, P) logits
-    kernels: Tensor  # (B, P, parameters of the mask head)
-    points: Tensor  # (P, 2) xy in pixels of the input
-    strides: Tensor  # int64 (P,), of the level that a point lies on
-    levels: Tensor  # int64 (P,), 0 the finest
-    features: Tensor  # (B, mask_features, H / 8, W / 8), what masks are made of
 
 
 class CondInst(nn.Module):
