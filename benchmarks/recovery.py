@@ -197,6 +197,8 @@ def _ap(scores: Scores, plain: Scores, draws: int) -> tuple[str, str]:
 
 def _recall(hits: list[tuple[int, int]], draws: int) -> str:
     counts = np.array(hits, np.float64)
+    if not counts[:, 1].any():
+        return "none lost"
     drawn = np.random.default_rng(0).integers(0, len(hits), (draws, len(hits)))
     sums = counts[drawn].sum(1)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
