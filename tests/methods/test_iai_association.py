@@ -8,7 +8,7 @@ import iai_twin
 import pytest
 import torch
 from iai_fakes import fill
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vistool.methods.iai.association import ChannelGate, DropPath, HybridAssociation, NoAssociation
@@ -61,6 +61,36 @@ def test_local_attention_equals_a_loop_over_windows(size_hw: tuple[int, int], wi
     rows = zip(q, k, v, strict=True)
     expected = attention.out(torch.stack([iai_twin.local_attention(*row, *parts, size_hw) for row in rows]))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_fresh_local_attention_looks_where_it_stands() -> None:
+    """Among things that look alike: not the mean of the window, which says nothing of where something is."""
+    torch.manual_seed(0)
+    attention = LocalAttention(8, heads=2, window=5)
+    attention.out = nn.Identity()
+    q, v = (tokens(1, 63, 8, seed=seed) for seed in range(2))
+
+    found = attention(0.1 * q, 0.1 * q, v, (7, 9))
+
+    torch.testing.assert_close(found, v, rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("id_bank", ["convolution", "pixel"])
+def test_with_fresh_weights_it_is_heard_who_is_remembered(id_bank: str) -> None:
+    """Two identities change places in memory: what the block makes of the frame is another where they stand."""
+    torch.manual_seed(0)
+    fresh = HybridAssociation(replace(PRESET, id_bank=id_bank), CHANNELS).eval()
+    c5 = tokens(1, CHANNELS, 4, 6)
+    masks = torch.zeros(1, PRESET.max_ids + 1, 128, 192, dtype=torch.bool)
+    masks[:, 0, 20:60, 20:60], masks[:, 1, 64:120, 120:190] = True, True
+    swapped = masks[:, [1, 0, *range(2, PRESET.max_ids + 1)]]
+
+    heard = [fresh(c5, memory_of(fresh.remember(fresh(c5, None).tokens, stack))).mixed[0] for stack in (masks, swapped)]
+
+    change = (heard[0] - heard[1]).abs().mean(0)
+    share = {"convolution": 0.02, "pixel": 0.2}[id_bank]  # of what can be heard at all
+    assert change[1, 1] > share * heard[0].abs().mean()
+    assert change[1, 1] > 2 * change[0, 3]  # a place where nobody stands
 
 
 def test_windows_that_were_made_to_look_serve_to_learn() -> None:

@@ -326,6 +326,22 @@ def test_an_image_model_gives_all_but_the_head_for_identities() -> None:
     assert {name.split(".")[2] for name in missing} == {"id_tower", "id_logits"}
 
 
+@pytest.mark.parametrize("model", ["condinst", "maskrcnn"])
+def test_who_learned_on_single_frames_learns_identities_from_the_beginning(model: str) -> None:
+    """What it says of "new" and of memory was learned where everybody is new."""
+    own = preset(image_model=model, image=PRESETS["maskrcnn-tiny"].image) if model == "maskrcnn" else preset()
+    parent = checkpoint(network(own), trained_on="images")
+
+    tensors = start(own, parent)
+
+    fresh = parent.tensors.keys() - tensors.keys()
+    of_identities = {name for name in parent.tensors if "id_" in name or "relative" in name or "out_norm" in name}
+    assert fresh == of_identities
+    assert fresh == {
+        name for name in fresh if name.startswith(("association.", "detector.head.", "detector.box_head."))
+    }
+
+
 def test_a_backbone_of_the_same_shapes_and_another_stride_is_refused() -> None:
     parent = checkpoint(network(preset(backbone=BACKBONE + backbones.MSRA)))
 

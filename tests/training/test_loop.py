@@ -74,6 +74,15 @@ def test_a_finished_run_leaves_its_files_and_no_partial_ones(unbroken: Path) -> 
     }
 
 
+@pytest.mark.parametrize(("clip_frames", "expected"), [(1, "images"), (2, "videos")])
+def test_the_checkpoint_says_whether_it_has_seen_anything_move(
+    squares: Path, tmp_path: Path, clip_frames: int, expected: str
+) -> None:
+    train(toy_options(squares, tmp_path / "run", max_steps=1, warmup=0, clip_frames=clip_frames))
+
+    assert checkpoint_file.read(tmp_path / "run" / "last.safetensors").info.trained_on == expected
+
+
 def test_the_checkpoint_says_what_it_is(unbroken: Path) -> None:
     checkpoint = checkpoint_file.read(unbroken / "best.safetensors")
 

@@ -77,6 +77,7 @@ class Exporter:
             pixel_std=self.pixel_std,
             short_side=min(options.size_hw),
             conf=options.conf,
+            trained_on="images" if options.clip_frames == 1 else "videos",
             training_data=options.training_data or self.annotations.description,
             licence=options.licence,
             ap=measured,

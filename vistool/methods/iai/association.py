@@ -23,6 +23,8 @@ from .presets import Preset
 GROUPS = 32  # of the norm in the feed-forward part
 FFN_KERNEL = 5
 EPS = 1e-5
+MIXED_GAIN = 5.0
+"""Of the last norm in the beginning: the pyramid adds what memory says to finer maps, where it shall still be heard."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +129,7 @@ class HybridAssociation(nn.Module):
 
     def _reset(self) -> None:
         """Xavier for every matrix but the projectors, which stay as they are made."""
+        nn.init.constant_(self.out_norm.weight, MIXED_GAIN)
         projectors = {self.encoder_projector, self.class_projector}
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d) and module not in projectors:

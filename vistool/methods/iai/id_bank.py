@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 STRIDE = 32  # pixels a cell of C5
 _KERNEL, _PADDING = 33, 16
+BANK_STD = 10.0
+"""Of fresh vectors of identities: they shall be heard beside what a frame looks like, whose values are of size 1."""
 
 
 class ConvolutionBank(nn.Module):
@@ -48,7 +50,7 @@ class PixelBank(nn.Module):
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.bank = nn.Parameter(torch.empty(channels, dim))
-        nn.init.normal_(self.bank)
+        nn.init.normal_(self.bank, std=BANK_STD)
 
     def forward(self, id_masks: Tensor) -> Tensor:
         """(B, channels, H, W), sides multiples of 32 → (B, D, H / 32, W / 32)."""

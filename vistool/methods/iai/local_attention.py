@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 STRIP = 8  # rows of queries that are looked at together
+BELL_HEIGHT, BELL_WIDTH = 8.0, 0.5  # of what fresh weights add to the scores around the middle of a window; in places
 
 
 class LocalAttention(nn.Module):
@@ -21,6 +23,8 @@ class LocalAttention(nn.Module):
 
     Beside the product of query and key there is a score that the query gives to each place of the window, and beside
     the value a vector for each place. Keys beyond the edge of the map are not seen.
+
+    Fresh weights look where the query stands: from a mean over the window nothing learns for long who was where.
     """
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
@@ -30,6 +34,8 @@ class LocalAttention(nn.Module):
         self.relative = nn.Conv2d(dim, heads * places, 1, groups=heads)  # (dy + reach) · window + dx + reach, a head
         self.place_values = nn.Parameter(torch.zeros(heads, dim // heads, places))
         self.out = nn.Linear(dim, dim)
+        with torch.no_grad():
+            cast(Tensor, self.relative.bias).copy_(_bell(self.reach).repeat(heads))
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """queries, keys, values (B, h·w, D), row by row → (B, h·w, D)."""
@@ -60,6 +66,12 @@ class LocalAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:  # (B, L, D) → (B, heads, L, D / heads)
         heads: Tensor = x.unflatten(2, (self.heads, -1))
         return heads.transpose(1, 2)
+
+
+def _bell(reach: int) -> Tensor:
+    """What is added to the scores of a window: most in the middle, next to nothing two places away → (places,)."""
+    steps = torch.arange(-reach, reach + 1)
+    return BELL_HEIGHT * torch.exp(-(steps[:, None].square() + steps.square()) / (2 * BELL_WIDTH**2)).flatten()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

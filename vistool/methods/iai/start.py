@@ -16,6 +16,14 @@ from .presets import Preset
 
 BACKBONE = "backbone."
 """Beginning of the names of its tensors here, and, after the names of what holds it, in every other method."""
+OF_IDENTITIES = (
+    "association.id_bank.",
+    "association.local_attention.relative.",
+    "association.out_norm.",
+    "detector.head.id_",
+    "detector.box_head.id_",
+)
+"""Beginnings of the names of what means nothing before somebody was seen twice."""
 
 
 def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
@@ -23,6 +31,7 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
 
     From an iai checkpoint, which an image model may be as well, all that has the same shape: with other numbers of
     classes or identities, or another association, that part starts fresh. Backbone and image model must be the same.
+    What was trained on single frames has never seen anybody again: what identities are learned by starts fresh, too.
     From another method's checkpoint the backbone.
     """
     if parent.info.method != "iai":
@@ -34,7 +43,10 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
         )
     same = {name: getattr(preset, name) for name in ("image_model", "image", "backbone_sizes")}
     check_fit(_shapes(replace(theirs, **same)), parent.tensors, name=parent.name)
-    return _of_one_shape(parent.tensors, _shapes(preset))
+    tensors = _of_one_shape(parent.tensors, _shapes(preset))
+    if parent.info.trained_on == "images":
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(OF_IDENTITIES)}
+    return tensors
 
 
 def _backbone(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
