@@ -156,13 +156,31 @@ _TINY_BLOCK: Mapping[str, Any] = {
     "local_window": 7,
     "drop_path": 0.0,
     "id_bank": "pixel",  # a convolution would have as many weights as a fifth of the network
+    "unseen_ids": "barred",
+    "overflow": "drop",
     "id_permutation": True,
     "train_new_object_append": True,
 }
 
+_TINY = Preset(image=without_counts(condinst.PRESETS["tiny"]), **_TINY_BLOCK)
+_NO_IDS: Mapping[str, Any] = {"id_head": False, "identities": "overlap"}
+_ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "neither": {"association": "none", **_NO_IDS},  # Table 4
+    "ids": {"association": "none"},
+    "memory": _NO_IDS,
+    "local": {"association": "local"},  # Table 5
+    "global": {"association": "global"},
+    "unprojected": {"class_projector": False},
+    "cross-entropy": {"loss_rules": {"id_loss": "cross-entropy"}},  # Table 7
+    "3conv": {"image": {**_TINY.image, "id_depth": 2}},  # Table 8
+    "4conv": {"image": {**_TINY.image, "id_depth": 3}},
+}
+"""What the paper leaves out of its network, or does otherwise, to see what it is good for."""
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "tiny": Preset(image=without_counts(condinst.PRESETS["tiny"]), **_TINY_BLOCK),
+        "tiny": _TINY,
+        **{f"tiny-{name}": replace(_TINY, **changes) for name, changes in _ABLATIONS.items()},
         **_RELEASED,
         **{f"{name}-paper": replace(_RELEASED[name], **PAPER) for name in _PRINTED},
         "r50-coco": replace(_R50, num_classes=80, long_side=853, **FOLLOWED),
