@@ -337,9 +337,14 @@ def test_who_learned_on_single_frames_learns_identities_from_the_beginning(model
     fresh = parent.tensors.keys() - tensors.keys()
     of_identities = {name for name in parent.tensors if "id_" in name or "relative" in name or "out_norm" in name}
     assert fresh == of_identities
-    assert fresh == {
-        name for name in fresh if name.startswith(("association.", "detector.head.", "detector.box_head."))
-    }
+
+
+def test_who_learned_on_single_frames_may_have_another_head_for_identities() -> None:
+    own = preset()
+    parent = checkpoint(network(own), trained_on="images")
+    deeper = replace(own, image={**own.image, "id_depth": 2})
+
+    assert start(deeper, parent).keys() == start(own, parent).keys()
 
 
 def test_a_backbone_of_the_same_shapes_and_another_stride_is_refused() -> None:

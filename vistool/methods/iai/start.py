@@ -42,11 +42,13 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
             f"cannot start from `{parent.name}` (its backbone is `{theirs.backbone}`, the preset's `{preset.backbone}`)"
         )
     same = {name: getattr(preset, name) for name in ("image_model", "image", "backbone_sizes")}
-    check_fit(_shapes(replace(theirs, **same)), parent.tensors, name=parent.name)
-    tensors = _of_one_shape(parent.tensors, _shapes(preset))
-    if parent.info.trained_on == "images":
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(OF_IDENTITIES)}
-    return tensors
+    fresh = OF_IDENTITIES if parent.info.trained_on == "images" else ()
+    tensors, expected = (
+        {name: tensor for name, tensor in each.items() if not name.startswith(fresh)}
+        for each in (parent.tensors, _shapes(replace(theirs, **same)))
+    )
+    check_fit(expected, tensors, name=parent.name)
+    return _of_one_shape(tensors, _shapes(preset))
 
 
 def _backbone(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
