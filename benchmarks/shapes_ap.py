@@ -12,7 +12,7 @@ from vistool.cli.measuring import annotated_videos, predictions
 from vistool.evaluation.documents import score_documents
 from vistool.evaluation.intervals import intervals
 from vistool.evaluation.scoring import Options
-from vistool.methods import METHODS
+from vistool.methods import METHODS, weights_of
 from vistool.weights import load
 
 COLUMNS = {"ap": ("AP", "AP50", "AP75", "AR10"), "identity": ("IDF1", "IDs"), "hota": ("HOTA",)}
@@ -22,7 +22,7 @@ def main() -> None:
     """Print one row a method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("annotations", type=Path, help="YTVIS JSON beside its videos")
-    trained = [name for name, row in METHODS.items() if row.recipe is not None]
+    trained = [name for name, row in METHODS.items() if row.recipe is not None and row.default_weights]
     parser.add_argument("--methods", nargs="+", default=trained, choices=list(METHODS))
     parser.add_argument("--mode", choices=["online", "offline"], help="default: the method's own")
     parser.add_argument("--weights", help="key or path; default: those of the method")
@@ -34,7 +34,7 @@ def main() -> None:
     options = Options(tuple(COLUMNS), arguments.score_min)
     rows = []
     for method in arguments.methods:
-        checkpoint = load(arguments.weights or METHODS[method].default_weights, method, METHODS[method])
+        checkpoint = load(weights_of(method, arguments.weights), method, METHODS[method])
         found = predictions(data, checkpoint, method=method, device="cpu", mode=arguments.mode)
         if arguments.results:
             arguments.results.mkdir(parents=True, exist_ok=True)

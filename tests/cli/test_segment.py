@@ -198,6 +198,17 @@ class TestMethodsAndModes:
     ) -> None:
         assert fields(vistool("segment", video, "--method", "fake", "--json"))["weights"] == "fake-weights"
 
+    def test_a_method_without_weights_of_its_own_asks_for_some(
+        self, vistool: Vistool, video: Path, fake_methods: FakeMethods, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(METHODS, "fake", replace(METHODS["fake"], default_weights=None))
+
+        said = vistool("segment", video, "--method", "fake", "--json")
+
+        assert said.code == 5
+        assert said.err.startswith("error: method has no weights yet: `fake`")
+        assert "--weights" in said.err and said.out == ""
+
     def test_bundled_weights_are_warned_of_in_one_line(
         self, vistool: Vistool, video: Path, bundled: registry.Entry
     ) -> None:

@@ -241,7 +241,7 @@ def _weights(tell: Tell) -> dict[str, str]:
         if finding.fault:
             tell(f"weights are damaged: `{finding.name}` ({finding.fault})", "reinstall vistool")
     for name, row in METHODS.items():
-        entry = registry.entries().get(row.default_weights)
+        entry = registry.entries().get(row.default_weights or "")
         if entry is not None and entry.source != "bundled":
             states[entry.key] = "at hand" if at_hand(entry, name) else "to fetch"
     return states

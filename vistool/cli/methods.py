@@ -40,7 +40,7 @@ def _facts(name: str) -> dict[str, object]:
     from ..weights import at_hand, checkpoint, registry
 
     row = find_method(name)
-    entry = registry.entries().get(row.default_weights)
+    entry = registry.entries().get(row.default_weights or "")
     path = entry and (entry.bundled_path if entry.source == "bundled" else at_hand(entry, name))
     return {
         "name": name,

@@ -57,7 +57,7 @@ def segment(
     verbose: options.Verbose = False,
 ) -> None:
     """Find, follow and segment every object of a video."""
-    from ..methods import find_method
+    from ..methods import find_method, weights_of
 
     outs = out or []
     _check_streams(outs, as_json=as_json, quiet=quiet, verbose=verbose)
@@ -79,7 +79,7 @@ def segment(
     with ExitStack() as stack:
         video = stack.enter_context(closing(open_video(source, start=start, end=end, stride=stride)))
         permissions = Permissions(offline, frozenset(accept_license or ()))
-        checkpoint = load(weights or row.default_weights, method, row, permissions, say)
+        checkpoint = load(weights_of(method, weights), method, row, permissions, say)
         plan = _plan(row, mode, window, overlap, checkpoint.info)
         names = _names(map_classes, checkpoint.info.categories)
         threshold = checkpoint.info.conf if conf is None else conf

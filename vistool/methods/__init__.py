@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ..errors import UsageError
+from ..errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class Method:
     summary: str
     paper: str  # title, venue and year
     modes: tuple[Mode, ...]  # the method's own way first
-    default_weights: str  # a key of weights.toml
+    default_weights: str | None  # a key of weights.toml; None: there are none yet
     window: int  # frames an offline model sees at once unless told otherwise; 0 = the whole video
     overlap: int
     layouts: tuple[str, ...]  # foreign checkpoint layouts that `weights convert` reads for this method
@@ -85,6 +85,19 @@ def _later(place: str, takes: int | None = None) -> Callable[..., Any]:
 
 
 METHODS: dict[str, Method] = {
+    "hitf": Method(
+        summary="a few ordered slots describe a frame, and look at slots and pixels of the frames before it",
+        paper="Hybrid Instance-Aware Temporal Fusion for Online Video Instance Segmentation (AAAI 2022)",
+        modes=("online",),
+        default_weights=None,
+        window=0,
+        overlap=0,
+        layouts=("imagenet-resnet",),
+        load=_later("hitf.inference.load"),
+        recipe=_later("hitf.recipe.HitfRecipe"),
+        convert=_later("hitf.checkpoint.convert"),
+        probe=_later("hitf.inference.probe", takes=2),
+    ),
     "iai": Method(
         summary="memory is painted with who is who, and every detection says which of them it is",
         paper="Instance As Identity: A Generic Online Paradigm for Video Instance Segmentation (ECCV 2022)",
@@ -183,6 +196,17 @@ def find_method(name: str) -> Method:
     near = get_close_matches(name, METHODS, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"one of: {', '.join(METHODS)}"
     raise UsageError(f"unknown method: `{name}`", hint=hint)
+
+
+def weights_of(name: str, weights: str | None) -> str:
+    """`weights`, or the method's own where it is None; WeightsError when there are none."""
+    chosen = weights or find_method(name).default_weights
+    if chosen is None:
+        raise WeightsError(
+            f"method has no weights yet: `{name}` (none are public, and none come with vistool)",
+            hint=f"train them (`vistool train --method {name}`) and give them by --weights",
+        )
+    return chosen
 
 
 def find_recipe(name: str) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..protocols import VideoModel
 from ..types import RunOptions
 from ..weights import load
-from . import find_method
+from . import find_method, weights_of
 
 
 def load_model(method: str, weights: str | None = None, options: RunOptions | None = None) -> VideoModel:
@@ -15,4 +15,4 @@ def load_model(method: str, weights: str | None = None, options: RunOptions | No
     absent is fetched, unless VISTOOL_OFFLINE=1; VISTOOL_ACCEPT_LICENSE accepts licences.
     """
     row = find_method(method)
-    return row.load(load(weights or row.default_weights, method, row), options or RunOptions())
+    return row.load(load(weights_of(method, weights), method, row), options or RunOptions())

@@ -1,0 +1,106 @@
+"""One video, frame by frame: what is seen is fused with the last frames, becomes objects, and gets its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...nn.letterbox import Letterbox
+from ...types import Frame, FramePrediction, RunOptions
+from ...weights.checkpoint import CheckpointInfo
+from ..clip_inference import autocast, prepare
+from ..frame_masks import Selection
+from .detections import FrameObjects, find_objects
+from .identities import Identities
+from .network import FrameOutput
+from .presets import Preset
+
+OVERLAP = 0.3
+"""For people: IoU with a mask of the frame before, above which it is the same object."""
+SLOT_GAP = 10
+"""For people, where the weights do not say: frames that a slot may be empty before it forgets whose it was."""
+MIN_SHARE = 100 / 641**2
+"""For people: of the frame, what a mask covers at least."""
+
+
+def rules_of_run(preset: Preset, info: CheckpointInfo, options: RunOptions) -> Preset:
+    """The choices of a run. A floor of 0 asks for the benchmark's list, made as the preset says, which is the paper.
+
+    For people a slot is not an identity for ever: there may be more objects in a video than slots.
+    """
+    if options.score_floor == 0:
+        return preset
+    return replace(
+        preset,
+        overlap=min(preset.overlap, OVERLAP),
+        slot_gap=SLOT_GAP if preset.slot_gap is None else preset.slot_gap,
+        same_class=True,
+        class_threshold=max(preset.class_threshold, Selection.of(info, options).floor),
+        min_share=max(preset.min_share, MIN_SHARE),
+    )
+
+
+class Steps(Protocol):
+    """What a video goes through; see `stream.Stream`."""
+
+    def step(self, frames: Tensor) -> FrameOutput:
+        """The next frame, (1, 3, H, W) normalised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What was made of one frame."""
+
+    output: FrameOutput
+    objects: FrameObjects
+    track_ids: NDArray[np.int64]  # of the objects
+
+
+class VideoPass:
+    """The state of one video: the last frames, and whose the slots are. No later frame has a say."""
+
+    def __init__(self, stream: Steps, rules: Preset, most: int | None = None) -> None:
+        self._stream, self._rules, self._most = stream, rules, most
+        self._identities = Identities(rules)
+
+    def step(self, image: Tensor, letterbox: Letterbox) -> Seen:
+        """The next frame: image (1, 3, h, w) normalised, of `letterbox.inner_hw`."""
+        output = self._stream.step(image)
+        objects = find_objects(output, letterbox, self._rules, self._most)
+        return Seen(output, objects, self._identities.name(objects.slots, objects.shapes, objects.class_scores))
+
+
+class OnlineTracker:
+    """What the runner asks, frame by frame."""
+
+    def __init__(self, stream: Steps, preset: Preset, info: CheckpointInfo, options: RunOptions) -> None:
+        self._preset, self._info, self._options = preset, info, options
+        self._pass = VideoPass(stream, rules_of_run(preset, info, options), options.max_instances)
+
+    def step(self, frame: Frame) -> FramePrediction:
+        """The objects of this frame, in the order of their slots."""
+        letterbox = self._fit(frame)
+        with torch.inference_mode(), autocast(self._options):
+            seen = self._pass.step(prepare([frame.image], letterbox, self._info, self._options)[0], letterbox)
+        scores = seen.objects.class_scores
+        return FramePrediction(
+            frame.index,
+            track_ids=seen.track_ids,
+            labels=scores.argmax(1),
+            scores=scores.max(1),
+            masks=seen.objects.shapes,
+            class_scores=scores,
+        )
+
+    def _fit(self, frame: Frame) -> Letterbox:
+        """The long side keeps its ratio to the short one when another size is asked for."""
+        side = self._options.short_side or self._info.short_side
+        long_side = round(self._preset.long_side * side / self._info.short_side)
+        size_hw = (frame.image.shape[0], frame.image.shape[1])
+        return Letterbox.fit(size_hw, short_side=side, long_side_max=long_side, multiple=1)
