@@ -215,6 +215,7 @@ def preset_name(preset: Preset) -> str:
     def facts(one: Preset) -> tuple[object, ...]:
         image = {**one.image, "tower_bias": None}
         counts = one.num_classes, one.max_ids, one.dim, one.ffn, one.local_window
-        return one.image_model, one.backbone.removesuffix(MSRA), image, one.identities, one.id_bank, counts
+        parts = one.association, one.class_projector, one.identities, one.id_bank, one.loss_rules
+        return one.image_model, one.backbone.removesuffix(MSRA), image, parts, counts
 
     return next((name for name, known in PRESETS.items() if facts(known) == facts(preset)), "custom")
