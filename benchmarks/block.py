@@ -1,4 +1,4 @@
-"""What every benchmark prints above its table: machine, versions and the command; and how memory is counted."""
+"""What every benchmark prints above its table, machine, versions and command; and how time and memory are counted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import platform
 import resource
 import shlex
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +25,17 @@ def print_block(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for row in (header, ["-" * width for width in widths], *rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
     print()
+
+
+def milliseconds(run: Callable[[], object], rounds: int) -> float:
+    """Median; the first round is for warming up."""
+    run()
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(times)
 
 
 def peak_mb() -> float:

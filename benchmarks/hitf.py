@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from block import peak_mb, print_block
+from block import milliseconds, peak_mb, print_block
 
 from vistool.methods.hitf.network import Hitf
 from vistool.methods.hitf.presets import PRESETS
 from vistool.methods.hitf.stream import Stream
-
-
-def milliseconds(run: Callable[[], object], rounds: int) -> float:
-    """Median; the first round is for warming up."""
-    run()
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(times)
 
 
 def main() -> None:

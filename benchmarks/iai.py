@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
-from block import peak_mb, print_block
+from block import milliseconds, peak_mb, print_block
 
 from vistool.methods.iai.local_attention import LocalAttention
 from vistool.methods.iai.memory import Memory
@@ -16,17 +14,6 @@ from vistool.methods.iai.network import Iai
 from vistool.methods.iai.presets import PRESETS
 
 STRIDE = 32
-
-
-def milliseconds(run: Callable[[], object], rounds: int) -> float:
-    """Median; the first round is for warming up."""
-    run()
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(times)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from .temporal import Reference, Remembered, Temporal
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameOutput:
-    """What is said of a frame. Row i belongs to slot i; cell i of a map lies on pixel 4·i, see `grid.at_pixels`."""
+    """What is said of a frame. Row i belongs to slot i; cell i of a map lies on pixel 4·i."""
 
     class_logits: Tensor  # (B, L, K + 1), the last one "nothing"
     mask_logits: Tensor  # (B, L, H/4, W/4), of the padded frame; softmax over slots gives masks
