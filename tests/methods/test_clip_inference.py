@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import torch
 
 from vistool import masks
-from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter
+from vistool.methods.clip_inference import ClipEvidence, ClipSegmenter, fit_long_side
 from vistool.methods.frame_masks import SLOTS_MAX, Selection
 from vistool.methods.published_info import describe
 from vistool.nn.letterbox import Letterbox
@@ -80,3 +81,14 @@ def test_without_a_floor_candidates_are_kept_from_a_share_of_the_threshold_of_th
     tracks = segmenter([[at + 0.01, 0.0], [at - 0.01, 0.0]], [[True] * 3] * 2).segment(VIDEO, FRAMES)
 
     assert [track.id for track in tracks] == [0]
+
+
+def test_a_frame_is_fitted_by_both_sides_and_another_size_keeps_their_ratio() -> None:
+    wide, info = np.zeros((100, 400, 3), np.uint8), replace(INFO, short_side=64)
+
+    seen = [
+        fit_long_side(wide, info, options, long_side=128, multiple=32).inner_hw
+        for options in (RunOptions(), RunOptions(short_side=128))
+    ]
+
+    assert seen == [(32, 128), (64, 256)]

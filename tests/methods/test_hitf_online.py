@@ -20,7 +20,7 @@ from vistool.methods.hitf.inference import load, probe
 from vistool.methods.hitf.online import OnlineTracker, rules_of_run
 from vistool.methods.hitf.temporal import Reference
 from vistool.nn.letterbox import Letterbox
-from vistool.ranking import Ranking
+from vistool.ranking import Ranking, Standings
 from vistool.runner import run
 from vistool.testing import FakeSource
 from vistool.types import Frame, FramePrediction, RunOptions, VideoPrediction
@@ -108,6 +108,23 @@ def test_only_the_surest_objects_are_told_where_few_are_wanted() -> None:
     (prediction,) = told([said], RunOptions(max_instances=2))
 
     assert len(prediction.track_ids) == 2
+
+
+@pytest.mark.parametrize(("average", "share"), [("detected", 1.0), ("all", 0.5)])
+def test_a_track_is_judged_by_the_frames_that_show_it_or_by_all_of_the_video(average: str, share: float) -> None:
+    said = told([{0: at(0)}, {}, {0: at(0)}, {}], BENCHMARK, score_average=average)
+    standings = Standings(K)
+    for prediction in said:
+        for track_id, scores in zip(prediction.track_ids.tolist(), prediction.class_scores, strict=True):  # type: ignore[arg-type]
+            standings.judge(track_id, scores)
+
+    (track,) = standings.tracks()
+
+    assert track.score == pytest.approx(share * said[0].scores[0], abs=1e-5)
+
+
+def test_people_are_told_how_sure_a_track_was_where_it_was_seen() -> None:
+    assert rules_of_run(replace(SMALL, score_average="all"), info(), PEOPLE).score_average == "detected"
 
 
 SIZE = (32, 48)

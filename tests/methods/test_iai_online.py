@@ -19,7 +19,7 @@ from vistool import masks
 from vistool.methods.iai.network import Iai
 from vistool.methods.iai.online import OnlineTracker, VideoPass, rules_of_run
 from vistool.methods.iai.presets import PRESETS
-from vistool.methods.iai.score_means import MeanOverVideo
+from vistool.methods.score_means import MeanOverVideo
 from vistool.ranking import Ranking, Standings
 from vistool.runner import run
 from vistool.testing import FakeSource
@@ -225,16 +225,6 @@ def test_objects_without_an_identity_of_their_own_are_not_followed_by_overlap() 
     predictions = told(script, BENCHMARK, identities="overlap", max_ids=4)
 
     assert [prediction.track_ids.tolist() for prediction in predictions] == [[1, 2]] * 3
-
-
-def test_a_frame_is_fitted_by_both_sides_and_another_size_keeps_their_ratio() -> None:
-    wide = np.zeros((100, 400, 3), np.uint8)
-    seen: list[tuple[int, int]] = []
-    for options in (PEOPLE, RunOptions(short_side=128)):
-        tracker = OnlineTracker(scripted([[]], long_side=128), INFO, options)
-        seen.append(tracker._fit(replace(numbered(0), image=wide)).inner_hw)
-
-    assert seen == [(32, 128), (64, 256)]
 
 
 LATECOMER: Script = [  # the second of two objects is there from the third frame on, but for the fourth

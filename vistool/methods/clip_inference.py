@@ -75,6 +75,16 @@ def fit(
     return Letterbox.fit((image.shape[0], image.shape[1]), short_side=side)
 
 
+def fit_long_side(
+    image: NDArray[np.uint8], info: CheckpointInfo, options: RunOptions, *, long_side: int, multiple: int
+) -> Letterbox:
+    """The same with a limit of the long side, which keeps its ratio to the short one where another is asked for."""
+    side = options.short_side or info.short_side
+    most = round(long_side * side / info.short_side)
+    size_hw = (image.shape[0], image.shape[1])
+    return Letterbox.fit(size_hw, short_side=side, long_side_max=most, multiple=multiple)
+
+
 def prepare(images: Images, letterbox: Letterbox, info: CheckpointInfo, options: RunOptions) -> Tensor:
     """T pictures → normalised (1, T, 3, h, w) on the device.
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from ...nn.letterbox import Letterbox
 from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
-from ..clip_inference import autocast, prepare
+from ..clip_inference import autocast, fit_long_side, prepare
 from ..frame_masks import Selection
+from ..score_means import MeanOverVideo, told
 from .detections import FrameObjects, find_objects
 from .identities import Identities
 from .network import FrameOutput
@@ -40,6 +41,7 @@ def rules_of_run(preset: Preset, info: CheckpointInfo, options: RunOptions) -> P
         overlap=min(preset.overlap, OVERLAP),
         slot_gap=SLOT_GAP if preset.slot_gap is None else preset.slot_gap,
         same_class=True,
+        score_average="detected",
         class_threshold=max(preset.class_threshold, Selection.of(info, options).floor),
         min_share=max(preset.min_share, MIN_SHARE),
     )
@@ -81,26 +83,15 @@ class OnlineTracker:
 
     def __init__(self, stream: Steps, preset: Preset, info: CheckpointInfo, options: RunOptions) -> None:
         self._preset, self._info, self._options = preset, info, options
-        self._pass = VideoPass(stream, rules_of_run(preset, info, options), options.max_instances)
+        rules = rules_of_run(preset, info, options)
+        self._pass = VideoPass(stream, rules, options.max_instances)
+        self._means = MeanOverVideo(preset.num_classes) if rules.score_average == "all" else None
 
     def step(self, frame: Frame) -> FramePrediction:
-        """The objects of this frame, in the order of their slots."""
-        letterbox = self._fit(frame)
+        """The objects in the order of their slots, then, for means over the video, the tracks out of sight."""
+        long_side = self._preset.long_side
+        letterbox = fit_long_side(frame.image, self._info, self._options, long_side=long_side, multiple=1)
         with torch.inference_mode(), autocast(self._options):
             seen = self._pass.step(prepare([frame.image], letterbox, self._info, self._options)[0], letterbox)
-        scores = seen.objects.class_scores
-        return FramePrediction(
-            frame.index,
-            track_ids=seen.track_ids,
-            labels=scores.argmax(1),
-            scores=scores.max(1),
-            masks=seen.objects.shapes,
-            class_scores=scores,
-        )
-
-    def _fit(self, frame: Frame) -> Letterbox:
-        """The long side keeps its ratio to the short one when another size is asked for."""
-        side = self._options.short_side or self._info.short_side
-        long_side = round(self._preset.long_side * side / self._info.short_side)
-        size_hw = (frame.image.shape[0], frame.image.shape[1])
-        return Letterbox.fit(size_hw, short_side=side, long_side_max=long_side, multiple=1)
+        objects = seen.objects
+        return told(frame, seen.track_ids, objects.class_scores, objects.shapes, self._means)

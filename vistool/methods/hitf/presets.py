@@ -83,6 +83,8 @@ class Preset:
     """D15. Least probability of a slot for a pixel that is its."""
     min_share: float = 0.0
     """D15. Least share of a frame that a mask covers; 0: a pixel."""
+    score_average: Literal["detected", "all"] = "detected"
+    """D14. Frames whose class scores make the score of a track: those that show it, or all of the video."""
 
     def __post_init__(self) -> None:
         if self.slots > self.max_slots:

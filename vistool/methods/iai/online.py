@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ... import masks
 from ...nn.frame_sizes import padded
 from ...nn.letterbox import Letterbox
 from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
-from ..clip_inference import autocast, prepare
+from ..clip_inference import autocast, fit_long_side, prepare
+from ..score_means import MeanOverVideo, told
 from .association import FrameTokens
 from .frame_objects import FrameObjects, find_objects
 from .id_bank import STRIDE, as_stacks, paint
@@ -26,7 +27,6 @@ from .memory import Memory, Remembered
 from .network import Iai
 from .overlaps import LastSights
 from .presets import Preset
-from .score_means import MeanOverVideo
 
 MEMORY_FRAMES = 10
 """Frames of long-term memory for people, where the weights do not say: memory and speed must not depend on the length
@@ -162,32 +162,16 @@ class OnlineTracker:
 
     def step(self, frame: Frame) -> FramePrediction:
         """The objects in the order of their detections, then, for means over the video, the tracks out of sight."""
-        letterbox = self._fit(frame)
+        long_side = self._preset.long_side
+        letterbox = fit_long_side(frame.image, self._info, self._options, long_side=long_side, multiple=STRIDE)
         with torch.inference_mode(), autocast(self._options):
             seen = self._pass.step(prepare([frame.image], letterbox, self._info, self._options)[0], letterbox)
         self._note(frame, seen.assigned)
-        told = seen.assigned.track_ids != NOBODY
-        track_ids = seen.assigned.track_ids[told]
-        class_scores = seen.objects.class_scores.cpu().numpy()[told]
-        shapes = [shape for shape, is_told in zip(seen.objects.shapes, told, strict=True) if is_told]
-        if self._means is not None:
-            track_ids, class_scores = self._means.said(track_ids, class_scores)
-            shapes += [masks.empty(letterbox.source_hw)] * (len(track_ids) - len(shapes))
-        return FramePrediction(
-            frame.index,
-            track_ids=track_ids,
-            labels=class_scores.argmax(1),
-            scores=class_scores.max(1),
-            masks=tuple(shapes),
-            class_scores=class_scores,
-        )
-
-    def _fit(self, frame: Frame) -> Letterbox:
-        """The long side keeps its ratio to the short one when another size is asked for."""
-        side = self._options.short_side or self._info.short_side
-        long_side = round(self._preset.long_side * side / self._info.short_side)
-        size_hw = (frame.image.shape[0], frame.image.shape[1])
-        return Letterbox.fit(size_hw, short_side=side, long_side_max=long_side, multiple=STRIDE)
+        own = seen.assigned.track_ids != NOBODY
+        track_ids = seen.assigned.track_ids[own]
+        class_scores = seen.objects.class_scores.cpu().numpy()[own]
+        shapes = list(compress(seen.objects.shapes, own))
+        return told(frame, track_ids, class_scores, shapes, self._means)
 
     def _note(self, frame: Frame, assigned: Assigned) -> None:
         """Said once a video: some objects are left out from now on."""

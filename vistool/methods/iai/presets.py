@@ -163,7 +163,7 @@ _TINY_BLOCK: Mapping[str, Any] = {
 }
 
 _TINY = Preset(image=without_counts(condinst.PRESETS["tiny"]), **_TINY_BLOCK)
-_NO_IDS: Mapping[str, Any] = {"id_head": False, "identities": "overlap"}
+_NO_IDS: Mapping[str, Any] = {"id_head": False, "identities": "overlap", "recycle_after": 3}  # else nine tracks a video
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "neither": {"association": "none", **_NO_IDS},  # Table 4
     "ids": {"association": "none"},

@@ -1,9 +1,14 @@
-"""Scores as the benchmark's protocol wants them: the mean over all frames of a video, seen or not (D18)."""
+"""What online methods tell of a frame, and scores that are means over all frames of a video, seen or not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from .. import masks
+from ..types import Frame, FramePrediction, Rle
 
 
 class MeanOverVideo:
@@ -44,3 +49,28 @@ class MeanOverVideo:
         self._sums, self._said = np.concatenate([self._sums, nothing]), np.concatenate([self._said, nothing])
         self._begun = np.concatenate([self._begun, np.full(count, self._frames)])
         self._track_ids = np.concatenate([self._track_ids, track_ids])
+
+
+def told(
+    frame: Frame,
+    track_ids: NDArray[np.int64],
+    class_scores: NDArray[np.float32],
+    shapes: Sequence[Rle],
+    means: MeanOverVideo | None,
+) -> FramePrediction:
+    """n ids, scores (n, K) and masks of the objects of a frame → what is said of it.
+
+    With `means` every track known so far is told, after the n, with an empty mask where it is not seen.
+    """
+    if means is not None:
+        track_ids, class_scores = means.said(track_ids, class_scores)
+        height, width = frame.image.shape[:2]
+        shapes = [*shapes, *[masks.empty((height, width))] * (len(track_ids) - len(shapes))]
+    return FramePrediction(
+        frame.index,
+        track_ids=track_ids,
+        labels=class_scores.argmax(1),
+        scores=class_scores.max(1),
+        masks=tuple(shapes),
+        class_scores=class_scores,
+    )
