@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from moving_clips import H, W
 from torch import Tensor
 
 from vistool.methods.hitf.network import FrameOutput, Hitf
 from vistool.methods.hitf.presets import PRESETS, Preset
-from vistool.nn.targets import ClipTargets
 from vistool.types import Category, Frame
 from vistool.weights.checkpoint import CheckpointInfo
 
 K, L = 3, 5
-H, W = 64, 96
 BACKBONE: dict[str, Any] = {
     "embedding_size": 8,
     "hidden_sizes": [8, 12, 16, 24],
@@ -77,22 +76,6 @@ def talkative(preset: Preset = SMALL, *, seed: int = 0) -> Hitf:
         made.heads.cls[1].bias.zero_()
         made.heads.cls[1].weight.mul_(5)
     return made
-
-
-def clips(count: int = 2, frames: int = 4, size_hw: tuple[int, int] = (H, W)) -> tuple[Tensor, list[ClipTargets]]:
-    """Bright rectangles that move; the second object of every clip is on the last frame only."""
-    random = torch.Generator().manual_seed(1)
-    pictures = 0.1 * torch.randn(count, frames, 3, *size_hw, generator=random)
-    targets = []
-    for b in range(count):
-        masks = torch.zeros(3, frames, *size_hw, dtype=torch.bool)
-        for n, (y, x) in enumerate(((4 + b, 6), (34, 50 + b), (30, 4))):
-            for t in range(frames):
-                if n != 1 or t == frames - 1:
-                    masks[n, t, y : y + 24, x + 4 * t : x + 4 * t + 28] = True
-                    pictures[b, t, n][masks[n, t]] += 2
-        targets.append(ClipTargets(torch.tensor([0, 1, 2]), masks))
-    return pictures, targets
 
 
 Box = tuple[int, int, int, int]  # y0, x0, y1, x1 in pixels, multiples of four

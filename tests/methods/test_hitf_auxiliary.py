@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hitf_fakes import K, L, clips
+from hitf_fakes import K, L
+from moving_clips import clips
 from torch import Tensor
 
 from vistool.methods.hitf.auxiliary import TEMPERATURE, discrimination, mask_identity, semantic
@@ -16,7 +17,7 @@ from vistool.methods.hitf.slot_truth import BACKGROUND, VOID, SlotTruth, by_slot
 
 def truth(slots: tuple[int, ...] = (3, 0, 1), count: int = L) -> SlotTruth:
     """Two clips of two frames."""
-    scenes = [scene(target, 2) for target in clips(2, size_hw=(60, 90))[1]]
+    scenes = [scene(target, 2) for target in clips(2, frames=4, size_hw=(60, 90))[1]]
     return by_slots(scenes, [torch.tensor(slots)] * 2, count=count, nothing=K)
 
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import pytest
 import torch
-from hitf_fakes import SMALL, H, K, L, W, clips, network
+from hitf_fakes import SMALL, H, K, L, W, network
+from moving_clips import clips
 from torch import Tensor, nn
 
 from vistool.methods.hitf.encoder import Encoded
@@ -98,7 +99,7 @@ def test_how_far_back_the_last_frame_looks_is_drawn(length: int, supervised: int
 
 
 def test_main_terms_are_those_of_a_loop() -> None:
-    scenes = [scene(target, 2) for target in clips(2)[1]]
+    scenes = [scene(target, 2) for target in clips(2, frames=4)[1]]
     truth = by_slots(scenes, [torch.tensor([3, 0, 1]), torch.tensor([2, -1, 4])], count=L, nothing=K)
     random = torch.Generator().manual_seed(0)
     class_logits = torch.randn(2, 2, L, K + 1, generator=random)
@@ -127,7 +128,7 @@ def test_main_terms_are_those_of_a_loop() -> None:
 
 
 def test_class_and_mask_weigh_each_other_and_learn_nothing_from_it() -> None:
-    truth = by_slots([scene(clips(1)[1][0], 2)], [torch.tensor([3, 0, 1])], count=L, nothing=K)
+    truth = by_slots([scene(clips(1, frames=4)[1][0], 2)], [torch.tensor([3, 0, 1])], count=L, nothing=K)
     class_logits = torch.zeros(1, 2, L, K + 1, requires_grad=True)
     mask_logits = torch.zeros(1, 2, L, H // 4, W // 4, requires_grad=True)
 
@@ -155,7 +156,7 @@ def test_clips_of_any_length_and_of_any_size_are_taken(length: int, paired: bool
 
 
 def test_every_weight_of_the_network_learns() -> None:
-    frames, targets = clips()
+    frames, targets = clips(2, frames=4)
     learner = network().train()
     torch.manual_seed(1)
 
@@ -168,7 +169,7 @@ def test_every_weight_of_the_network_learns() -> None:
 
 @pytest.mark.parametrize("objects", [0, 9], ids=["none", "more than slots"])
 def test_any_number_of_objects_is_taken(objects: int) -> None:
-    frames, _ = clips(1)
+    frames, _ = clips(1, frames=4)
     masks = torch.zeros(objects, 4, H, W, dtype=torch.bool)
     for n in range(objects):
         masks[n, :, :, 8 * n : 8 * n + 8] = True
@@ -183,7 +184,7 @@ def test_any_number_of_objects_is_taken(objects: int) -> None:
 
 def test_frames_before_the_first_with_losses_learn_too() -> None:
     """What references show is learned from; the clip is as long as can be here."""
-    frames, targets = clips(1)
+    frames, targets = clips(1, frames=4)
     frames.requires_grad_()
     learner = network(replace(SMALL, supervised=1, references=1)).train()
 
@@ -194,7 +195,7 @@ def test_frames_before_the_first_with_losses_learn_too() -> None:
 
 
 def test_a_few_steps_on_one_clip_lower_the_loss() -> None:
-    frames, targets = clips(1, size_hw=(48, 64))
+    frames, targets = clips(1, frames=4, size_hw=(48, 64))
     recipe = HitfRecipe()
     torch.manual_seed(0)
     learner = recipe.build(SMALL).train()

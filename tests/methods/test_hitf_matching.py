@@ -6,7 +6,8 @@ from itertools import permutations
 
 import pytest
 import torch
-from hitf_fakes import K, L, clips
+from hitf_fakes import K, L
+from moving_clips import clips
 from torch import Tensor
 
 from vistool.methods.hitf.matching import match, similarity
@@ -16,7 +17,7 @@ from vistool.nn.targets import ClipTargets
 
 def shown(frames: int = 2) -> Scene:
     """Three objects, the second of them on the last frame only."""
-    return scene(clips(1)[1][0], frames)
+    return scene(clips(1, frames=4)[1][0], frames)
 
 
 def said(one: Scene, seed: int = 0, slots: int = L) -> tuple[Tensor, Tensor]:
@@ -111,7 +112,7 @@ def test_objects_without_a_slot_are_left_out_of_everything() -> None:
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_clips_of_a_batch_do_not_meet(paired: bool) -> None:
-    full = scene(clips(2)[1][1], 2)
+    full = scene(clips(2, frames=4)[1][1], 2)
     empty = Scene(full.labels[:0], full.masks[:0])
     class_probs, mask_probs = (torch.stack(each) for each in zip(said(full, 1), said(empty, 2), strict=True))
 

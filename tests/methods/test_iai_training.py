@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from moving_clips import H, W, clips
 from torch import Tensor, nn
 
 from vistool.errors import WeightsError
@@ -24,7 +25,7 @@ from vistool.nn.presets import Mask2FormerSizes
 from vistool.nn.targets import ClipTargets
 from vistool.weights.checkpoint import Checkpoint
 
-H, W, K, N = 64, 96, 3, 6
+K, N = 3, 6
 BACKBONE = "resnet-small-test"
 TERMS = {"class", "id", "box", "centerness", "mask"}
 
@@ -47,22 +48,6 @@ def preset(**changes: object) -> Preset:
 def network(own: Preset | None = None, *, seed: int = 0) -> Iai:
     torch.manual_seed(seed)
     return Iai(own or preset()).train()
-
-
-def clips(count: int = 2, frames: int = 3, size: tuple[int, int] = (H, W)) -> tuple[Tensor, list[ClipTargets]]:
-    """Bright rectangles that move; the second object of every clip is on the last frame only."""
-    random = torch.Generator().manual_seed(1)
-    pictures = 0.1 * torch.randn(count, frames, 3, *size, generator=random)
-    targets = []
-    for b in range(count):
-        masks = torch.zeros(3, frames, *size, dtype=torch.bool)
-        for n, (y, x) in enumerate(((4 + b, 6), (34, 50 + b), (30, 4))):
-            for t in range(frames):
-                if n != 1 or t == frames - 1:
-                    masks[n, t, y : y + 24, x + 4 * t : x + 4 * t + 28] = True
-                    pictures[b, t, n][masks[n, t]] += 2
-        targets.append(ClipTargets(torch.tensor([0, 1, 2]), masks))
-    return pictures, targets
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
@@ -153,7 +138,7 @@ def test_long_term_memory_in_training(changes: dict[str, object], read: list[tup
 
 
 def test_frames_of_any_size_are_padded_to_what_the_network_needs() -> None:
-    frames, targets = clips(1, frames=2, size=(70, 100))
+    frames, targets = clips(1, frames=2, size_hw=(70, 100))
 
     recorder, _ = recorded(frames, targets)
     found = losses(network(), frames, targets)
@@ -167,7 +152,7 @@ def test_frames_of_any_size_are_padded_to_what_the_network_needs() -> None:
 @pytest.mark.parametrize("model", ["condinst", "maskrcnn"])
 def test_every_weight_of_the_network_learns(model: str) -> None:
     own = preset(image_model=model, image=PRESETS["maskrcnn-tiny"].image) if model == "maskrcnn" else preset()
-    frames, targets = clips()
+    frames, targets = clips(2, frames=3)
     learner = network(own)
 
     total(losses(learner, frames, targets)).backward()
@@ -233,7 +218,7 @@ def test_without_an_association_a_frame_learns_from_itself_alone(monkeypatch: py
     ids=str,
 )
 def test_every_variant_can_be_trained(changes: dict[str, object]) -> None:
-    frames, targets = clips()
+    frames, targets = clips(2, frames=3)
 
     found = losses(network(preset(**changes)), frames, targets)
     total(found).backward()
