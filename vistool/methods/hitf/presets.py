@@ -99,30 +99,44 @@ class Preset:
 
 _R50 = Preset()
 
+_TINY = Preset(
+    backbone="resnet-tiny",
+    frozen_norms=False,
+    num_classes=8,
+    long_side=161,
+    slots=12,
+    max_slots=12,
+    norm="layer",
+    dim=64,
+    heads=4,
+    key_width=64,
+    value_width=64,
+    ffn=256,
+    dropout=0.0,
+    decoder_width=64,
+    low_width=24,
+    mask_width=64,
+)
+_ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "alone": {"inter_code": False, "inter_pixels": False},  # Table 3
+    "pixels": {"inter_code": False},
+    "pixels-unpaired": {"inter_code": False, "pair_matching": False},
+    "unpaired": {"pair_matching": False},
+    **{f"{number}-rounds": {"rounds": number} for number in (1, 3, 4)},  # Table 4
+    **{f"{number}-slots": {"slots": number, "max_slots": number} for number in (18, 24)},  # Table 5
+    **{f"{number}-references": {"references": number} for number in (1, 2, 4)},  # Table 6
+}
+"""What the paper leaves out of its network, or does more or less often, to see what it is good for."""
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "tiny": Preset(
-            backbone="resnet-tiny",
-            frozen_norms=False,
-            num_classes=8,
-            long_side=161,
-            slots=12,
-            max_slots=12,
-            norm="layer",
-            dim=64,
-            heads=4,
-            key_width=64,
-            value_width=64,
-            ffn=256,
-            dropout=0.0,
-            decoder_width=64,
-            low_width=24,
-            mask_width=64,
-        ),
+        "tiny": _TINY,
+        **{f"tiny-{name}": replace(_TINY, **changes) for name, changes in _ABLATIONS.items()},
         "r50-ytvis2019": _R50,
         "r50-ytvis2021": replace(_R50, slots=15),
         "r50-stride32": replace(_R50, output_stride=32, aspp="none"),
     }
 )
 """`r50-ytvis2019` is the paper's. In YouTube-VIS 2021 frames have more objects; the paper says no sizes for it.
-`r50-stride32` has little more than half the operations, for the CPU."""
+`r50-stride32` has little more than half the operations, for the CPU. `tiny` trains on two CPU cores; its relatives are
+the rows of the paper's ablations."""

@@ -155,6 +155,7 @@ _TINY_BLOCK: Mapping[str, Any] = {
     "ffn": 192,
     "local_window": 7,
     "drop_path": 0.0,
+    "class_threshold": 0.3,  # a doubtful detection that is new would use up one of nine identities
     "id_bank": "pixel",  # a convolution would have as many weights as a fifth of the network
     "unseen_ids": "barred",
     "overflow": "drop",
