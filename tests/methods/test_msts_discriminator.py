@@ -142,13 +142,13 @@ def test_without_the_weight_of_the_difference_there_is_no_such_term() -> None:
     assert found.keys() == {"discriminator", "adversarial"}
 
 
-def test_it_learns_to_tell_masks_apart() -> None:
-    own, maps = discriminator(), [0.1 * each.detach() for each in features()]
+def test_it_learns_to_tell_masks_apart_whatever_stands_beside_them() -> None:
+    own, maps = discriminator(32), [each.detach() for each in features(dim=32)]
     true, predicted = (masks(seed=4) > 0).float(), masks(seed=5).sigmoid().detach()
-    optimiser = torch.optim.AdamW(own.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(own.parameters(), lr=1e-3)
     seen = []
 
-    for _ in range(20):
+    for _ in range(40):
         term = adversarial_losses(own, frames(), maps, predicted, true, RULES)["discriminator"]
         optimiser.zero_grad()
         term.backward()
@@ -156,6 +156,17 @@ def test_it_learns_to_tell_masks_apart() -> None:
         seen.append(float(term.detach()))
 
     assert seen[-1] < 0.2 * seen[0]
+
+
+@pytest.mark.parametrize("dim", [8, 64, 256])
+def test_a_fresh_one_hears_the_mask_as_much_as_all_the_rest(dim: int) -> None:
+    own = discriminator(dim)
+    rest, mask = torch.randn(4, 3 + dim, 12, 20), torch.randn(4, 1, 12, 20)
+
+    of_rest = own.fine(torch.cat([rest, torch.zeros_like(mask)], dim=1)).std()
+    of_mask = own.fine(torch.cat([torch.zeros_like(rest), mask], dim=1)).std()
+
+    assert 0.7 < of_mask / of_rest < 1.4
 
 
 def test_no_checkpoint_holds_it() -> None:

@@ -6,6 +6,7 @@ encoder learns to leave it without an answer. It is a part of training alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -32,7 +33,11 @@ class Norm(nn.LayerNorm):
 
 
 class Discriminator(TrainingOnly):
-    """Convolutions over patches of three scales; features of the coarser scales are added on the way down."""
+    """Convolutions over patches of three scales; features of the coarser scales are added on the way down.
+
+    At first the mask, one channel of many, counts in the first convolution as much as all others together: else what
+    tells masks apart is lost among what both sides have in common, and is not found for hundreds of steps.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -41,6 +46,8 @@ class Discriminator(TrainingOnly):
         self.middle = _convolution(dim, dim)
         self.coarse = nn.ModuleList(_convolution(a, b) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(Norm(width, eps=1e-6) for width in widths[2:-1])
+        with torch.no_grad():
+            self.fine.weight[:, -MASKS:] *= math.sqrt(COLOURS + dim)
 
     def forward(self, frames: Tensor, features: Sequence[Tensor], masks: Tensor) -> Tensor:
         """frames (F, 3, h, w), masks (F, 1, h, w), features (F, D, h_i, w_i) with h = h_0 → logits (F, h_2, w_2).
@@ -94,7 +101,9 @@ def adversarial_losses(
 
 
 def _convolution(channels: int, out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, out, 3, padding=1, bias=False)
+    convolution = nn.Conv2d(channels, out, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, a=SLOPE)
+    return convolution
 
 
 def _halved(x: Tensor) -> Tensor:
