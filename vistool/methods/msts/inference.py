@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ from ..frame_masks import Selection
 from .network import STRIDE, ClipOutput, Msts
 from .presets import Preset
 
+CLIP_SLOTS = 10
+"""For the benchmark: slots of a clip that are kept, best first, as in VNext. The ten best pairs of slot and class of a
+whole video are among theirs, for a pair is no better than the best class of its slot."""
+
 
 def build(checkpoint: Checkpoint) -> Msts:
     """The network that `checkpoint` describes, with its weights, ready to be run."""
@@ -34,11 +39,12 @@ def build(checkpoint: Checkpoint) -> Msts:
 def load(checkpoint: Checkpoint, options: RunOptions) -> ClipSegmenter:
     """The model that the runner drives.
 
-    It makes masks of the slots that are kept, and of the last layer, alone. The benchmark's ten pairs of slot and class
-    are among these: a pair is no better than the best class of its slot.
+    It makes masks of the slots that are kept, and of the last layer, alone.
     """
     network = build(checkpoint).to(options.device)
     info = checkpoint.info
+    if options.score_floor == 0 and options.max_instances is None:
+        options = replace(options, max_instances=CLIP_SLOTS)
     selection = Selection.of(info, options)
     remembered = FrameFeatures(_of_frames(network), info, options)
 
