@@ -25,6 +25,7 @@ def main() -> None:
     trained = [name for name, row in METHODS.items() if row.recipe is not None and row.default_weights]
     parser.add_argument("--methods", nargs="+", default=trained, choices=list(METHODS))
     parser.add_argument("--mode", choices=["online", "offline"], help="default: the method's own")
+    parser.add_argument("--windows", type=int, nargs=2, metavar=("LENGTH", "OVERLAP"), help="default: the method's own")
     parser.add_argument("--weights", help="key or path; default: those of the method")
     parser.add_argument("--score-min", type=float, default=0.3, help="of tracks that identities and HOTA look at")
     parser.add_argument("--draws", type=int, default=1000, help="of the videos, for 95 %% intervals")
@@ -35,7 +36,8 @@ def main() -> None:
     rows = []
     for method in arguments.methods:
         checkpoint = load(weights_of(method, arguments.weights), method, METHODS[method])
-        found = predictions(data, checkpoint, method=method, device="cpu", mode=arguments.mode)
+        windows = tuple(arguments.windows) if arguments.windows else None
+        found = predictions(data, checkpoint, method=method, device="cpu", mode=arguments.mode, windows=windows)
         if arguments.results:
             arguments.results.mkdir(parents=True, exist_ok=True)
             (arguments.results / f"{method}.json").write_text(json.dumps(found))

@@ -42,17 +42,24 @@ def annotated_videos(path: Path, videos: int) -> AnnotatedVideos:
 
 
 def predictions(
-    data: AnnotatedVideos, checkpoint: Checkpoint, *, method: str, device: str, mode: Mode | None = None
+    data: AnnotatedVideos,
+    checkpoint: Checkpoint,
+    *,
+    method: str,
+    device: str,
+    mode: Mode | None = None,
+    windows: tuple[int, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """The result list of a method, with its own window and the benchmark's ranking; `mode` None: its own."""
+    """The result list of a method, ranked for the benchmark; `mode` and `windows` (length, overlap) None: its own."""
     from ..methods import find_method
     from ..types import RunOptions
 
     row = find_method(method)
     model = row.load(checkpoint, RunOptions(device=device, score_floor=0.0))
+    window, overlap = windows or (row.window, row.overlap)
     results = []
     for video in data.truth["videos"]:
-        prediction = _predict(data.sources[video["id"]], model, row.window, row.overlap, mode or row.modes[0])
+        prediction = _predict(data.sources[video["id"]], model, window, overlap, mode or row.modes[0])
         results += result_entries(video, prediction)
     return results
 
