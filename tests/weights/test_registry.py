@@ -155,7 +155,7 @@ class TestEntries:
         data = {f"{name}-val" for name in CATEGORY_LISTS} | {"shapes-val", "shapes-occluded"}
 
         assert keys_where(lambda entry: not numbers_of(entry).keys() <= data) == []
-        assert keys_where(lambda entry: not all(0.1 < value < 0.7 for value in numbers_of(entry).values())) == []
+        assert keys_where(lambda entry: not all(0 < value < 0.7 for value in numbers_of(entry).values())) == []
 
     def test_what_nobody_here_has_opened_has_no_number_of_ours(self) -> None:
         assert keys_where(lambda entry: bool(entry.measured_ap) and not entry.verified) == []
