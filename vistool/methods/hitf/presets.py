@@ -116,6 +116,8 @@ _TINY = Preset(
     decoder_width=64,
     low_width=24,
     mask_width=64,
+    overlap=0.1,  # shapes move fast, and slots are not steady yet
+    score_average="all",
 )
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "alone": {"inter_code": False, "inter_pixels": False},  # Table 3
