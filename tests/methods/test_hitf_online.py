@@ -98,7 +98,7 @@ def test_rules_for_the_benchmark_are_the_preset_s() -> None:
 def test_rules_for_people_keep_what_the_weights_say() -> None:
     strict = replace(SMALL, overlap=0.2, slot_gap=3, class_threshold=0.7, min_share=0.1)
 
-    assert rules_of_run(strict, info(), PEOPLE) == replace(strict, same_class=True)
+    assert rules_of_run(strict, info(), PEOPLE) == replace(strict, same_class=True, score_average="detected")
     assert rules_of_run(SMALL, info(), RunOptions(score_floor=0.25)).class_threshold == 0.25
 
 
@@ -121,10 +121,6 @@ def test_a_track_is_judged_by_the_frames_that_show_it_or_by_all_of_the_video(ave
     (track,) = standings.tracks()
 
     assert track.score == pytest.approx(share * said[0].scores[0], abs=1e-5)
-
-
-def test_people_are_told_how_sure_a_track_was_where_it_was_seen() -> None:
-    assert rules_of_run(replace(SMALL, score_average="all"), info(), PEOPLE).score_average == "detected"
 
 
 SIZE = (32, 48)
