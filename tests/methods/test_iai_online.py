@@ -19,7 +19,7 @@ from vistool import masks
 from vistool.methods.iai.network import Iai
 from vistool.methods.iai.online import OnlineTracker, VideoPass, rules_of_run
 from vistool.methods.iai.presets import PRESETS
-from vistool.methods.score_means import MeanOverVideo
+from vistool.methods.telling import MeanOverVideo
 from vistool.ranking import Ranking, Standings
 from vistool.runner import run
 from vistool.testing import FakeSource

@@ -1,7 +1,7 @@
 """The METHODS table: every method, how it is loaded, and how it is trained. Light to import; rows import their work.
 
 A method is a folder beside this file and one row here. No method imports another; what two share lives in `nn/`, or,
-where it touches frames and masks, in `clip_inference.py` and `frame_masks.py`.
+where it touches frames and masks, in the modules beside this one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast, fit_long_side, prepare
 from ..frame_masks import Selection
-from ..score_means import MeanOverVideo, told
+from ..telling import MeanOverVideo, told
 from .detections import FrameObjects, find_objects
 from .identities import Identities
 from .network import FrameOutput

@@ -18,7 +18,7 @@ from ...nn.letterbox import Letterbox
 from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast, fit_long_side, prepare
-from ..score_means import MeanOverVideo, told
+from ..telling import MeanOverVideo, told
 from .association import FrameTokens
 from .frame_objects import FrameObjects, find_objects
 from .id_bank import STRIDE, as_stacks, paint
