@@ -36,6 +36,8 @@ SMALL = replace(
     value_width=16,
     ffn=32,
     decoder_width=16,
+    empty_weight=1.0,
+    least_weight=1e-5,
     low_width=8,
     mask_width=8,
 )

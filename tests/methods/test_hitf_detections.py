@@ -126,10 +126,17 @@ def test_masks_that_are_too_small_are_left_out(share: float, count: int) -> None
 def test_slots_are_taken_that_are_sure_enough_and_surer_than_of_nothing() -> None:
     probs = torch.tensor([[0.5, 0.1, 0.0, 0.4], [0.3, 0.2, 0.1, 0.4], [0.0, 0.9, 0.1, 0.0], [0.1, 0.1, 0.4, 0.3]])
 
-    assert taken_slots(probs, 0.0).tolist() == [0, 2, 3]
-    assert taken_slots(probs, 0.45).tolist() == [0, 2]
-    assert taken_slots(probs, 0.0, most=2).tolist() == [0, 2]
-    assert taken_slots(probs, 0.0, most=1).tolist() == [2]
+    assert taken_slots(probs, SMALL).tolist() == [0, 2, 3]
+    assert taken_slots(probs, replace(SMALL, class_threshold=0.45)).tolist() == [0, 2]
+    assert taken_slots(probs, SMALL, most=2).tolist() == [0, 2]
+    assert taken_slots(probs, SMALL, most=1).tolist() == [2]
+
+
+@pytest.mark.parametrize(("weight", "taken"), [(0.0, [0, 1, 2, 3]), (0.5, [0, 1, 2]), (1.0, [0, 2]), (8.0, [2])])
+def test_nothing_may_weigh_less_against_the_best_class(weight: float, taken: list[int]) -> None:
+    probs = torch.tensor([[0.4, 0.3, 0.3], [0.35, 0.25, 0.4], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]])
+
+    assert taken_slots(probs, replace(SMALL, empty_weight=weight)).tolist() == taken
 
 
 def test_an_object_that_is_one_too_many_becomes_background() -> None:

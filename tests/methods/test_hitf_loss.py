@@ -17,7 +17,7 @@ from vistool.methods.hitf.encoder import Encoded
 from vistool.methods.hitf.loss import MAIN, POSITIVE, look, losses, main_terms
 from vistool.methods.hitf.network import FrameOutput, Hitf
 from vistool.methods.hitf.recipe import HitfRecipe
-from vistool.methods.hitf.slot_truth import VOID, by_slots, scene
+from vistool.methods.hitf.slot_truth import VOID, Scene, by_slots, scene
 from vistool.methods.hitf.temporal import Reference
 from vistool.nn.targets import ClipTargets
 
@@ -98,7 +98,8 @@ def test_how_far_back_the_last_frame_looks_is_drawn(length: int, supervised: int
     assert seen == lengths
 
 
-def test_main_terms_are_those_of_a_loop() -> None:
+@pytest.mark.parametrize("least", [1e-5, 0.2, 1.0])
+def test_main_terms_are_those_of_a_loop(least: float) -> None:
     scenes = [scene(target, 2) for target in clips(2, frames=4)[1]]
     truth = by_slots(scenes, [torch.tensor([3, 0, 1]), torch.tensor([2, -1, 4])], count=L, nothing=K)
     random = torch.Generator().manual_seed(0)
@@ -115,10 +116,10 @@ def test_main_terms_are_those_of_a_loop() -> None:
                     continue
                 own, true = mask_probs[b, f, slot][valid], (truth.owners[b, f] == slot)[valid].float()
                 dice = float((2 * (own * true).sum() + 1) / (own.sum() + true.sum() + 1))
-                mask += float(probs[wanted]) * (1 - dice)
-                positive -= dice * math.log(float(probs[wanted]))
+                mask += max(float(probs[wanted]), least) * (1 - dice)
+                positive -= max(dice, least) * math.log(float(probs[wanted]))
 
-    terms = main_terms(class_logits, mask_probs, truth)
+    terms = main_terms(class_logits, mask_probs, truth, least)
 
     count = 2 * 2 * L
     assert (truth.owners == VOID).any()
@@ -132,12 +133,30 @@ def test_class_and_mask_weigh_each_other_and_learn_nothing_from_it() -> None:
     class_logits = torch.zeros(1, 2, L, K + 1, requires_grad=True)
     mask_logits = torch.zeros(1, 2, L, H // 4, W // 4, requires_grad=True)
 
-    terms = main_terms(class_logits, mask_logits.softmax(2), truth)
+    terms = main_terms(class_logits, mask_logits.softmax(2), truth, 1e-5)
 
     (of_mask,) = torch.autograd.grad(terms["mask"], class_logits, retain_graph=True, allow_unused=True)
     (of_class,) = torch.autograd.grad(terms["class"], mask_logits, allow_unused=True)
     assert of_mask is None
     assert of_class is None
+
+
+@pytest.mark.parametrize(("least", "learns"), [(1e-5, False), (0.2, True)])
+def test_a_slot_that_is_neither_placed_nor_named_learns_by_the_least_weight(least: float, learns: bool) -> None:
+    """All slots but 0 say nothing, nowhere; one of them is given an object of 1,200 cells."""
+    masks = torch.zeros(1, 2, 40, 60, dtype=torch.bool)
+    masks[..., :30] = True
+    truth = by_slots([Scene(torch.tensor([1]), masks)], [torch.tensor([3])], count=L, nothing=K)
+    class_logits = torch.zeros(1, 2, L, K + 1)
+    class_logits[..., K] = 12.0
+    mask_logits = torch.full((1, 2, L, 40, 60), -12.0)
+    mask_logits[:, :, 0] = 12.0
+    leaves = (class_logits.requires_grad_(), mask_logits.requires_grad_())
+
+    terms = main_terms(class_logits, mask_logits.softmax(2), truth, least)
+    of_class, _ = torch.autograd.grad(terms["class"] + terms["mask"], leaves)
+
+    assert bool(of_class[:, :, 3].abs().max() > 1e-3) is learns
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:

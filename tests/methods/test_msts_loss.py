@@ -102,10 +102,12 @@ def focal(logit: float, truth: bool) -> float:
 def cost(layer: SimpleNamespace, b: int, q: int, target: ClipTargets, n: int, rules: LearningRules) -> float:
     logit = float(layer.class_logits[b, q, target.labels[n]])
     named = focal(logit, True) - focal(logit, False)
-    boxes = [(layer.boxes[b, t, q].tolist(), true_box(target.masks[n, t])) for t in range(T)]
+    frames = [t for t in range(T) if rules.absent_boxes == "learned" or target.masks[n, t].any()]
+    boxes = [(layer.boxes[b, t, q].tolist(), true_box(target.masks[n, t])) for t in frames]
     steps = [abs(x - y) for box, true in boxes for x, y in zip(box, true, strict=True)]
-    apart = math.hypot(*steps) if rules.box_cost == "euclidean" else sum(steps) / T
-    overlap = sum(giou(box, true) for box, true in boxes) / T
+    whole = math.hypot(*steps) * math.sqrt(T / len(frames))  # as if the frames that do not count were like the others
+    apart = whole if rules.box_cost == "euclidean" else sum(steps) / len(frames)
+    overlap = sum(giou(box, true) for box, true in boxes) / len(frames)
     return rules.class_weight * named + rules.box_weight * apart - rules.giou_weight * overlap
 
 
@@ -116,12 +118,14 @@ def cheapest(layer: SimpleNamespace, b: int, target: ClipTargets, rules: Learnin
     return min(ways, key=lambda way: sum(row[q] for row, q in zip(costs, way, strict=True)))
 
 
+@pytest.mark.parametrize("absent_boxes", ["learned", "ignored"])
 @pytest.mark.parametrize("box_cost", ["euclidean", "l1"])
-def test_the_match_is_the_cheapest_of_all_ways(box_cost: str) -> None:
-    network, wanted, rules = said(), targets(), replace(RULES, box_cost=box_cost)
+def test_the_match_is_the_cheapest_of_all_ways(box_cost: str, absent_boxes: str) -> None:
+    network, wanted = said(), targets()
+    rules = replace(RULES, box_cost=box_cost, absent_boxes=absent_boxes)
     logits = torch.stack([layer.class_logits for layer in network.layers])
     boxes = torch.stack([layer.boxes for layer in network.layers])
-    truths = [ClipTruth.of(target) for target in wanted]
+    truths = [ClipTruth.of(target, rules) for target in wanted]
 
     slots = match(logits, boxes, truths, rules)
 
@@ -133,19 +137,21 @@ def test_the_match_is_the_cheapest_of_all_ways(box_cost: str) -> None:
             assert tuple(slots[b][number].tolist()) == cheapest(layer, b, target, rules)
 
 
-def test_the_terms_are_those_of_the_loops() -> None:
-    network, wanted = said(), targets()
+@pytest.mark.parametrize("absent_boxes", ["learned", "ignored"])
+def test_the_terms_are_those_of_the_loops(absent_boxes: str) -> None:
+    network, wanted, rules = said(), targets(), replace(RULES, absent_boxes=absent_boxes)
     expected = dict.fromkeys(("class", "box", "giou", "mask", "dice"), 0.0)
     for layer, (b, target) in itertools.product(network.layers, enumerate(wanted)):
-        way = cheapest(layer, b, target, RULES)
+        way = cheapest(layer, b, target, rules)
         for q, k in itertools.product(range(Q), range(K)):
             is_it = q in way and int(target.labels[way.index(q)]) == k
             expected["class"] += 2 * focal(float(layer.class_logits[b, q, k]), is_it)
         for n, q in enumerate(way):
-            boxes = [(layer.boxes[b, t, q].tolist(), true_box(target.masks[n, t])) for t in range(T)]
+            frames = [t for t in range(T) if absent_boxes == "learned" or target.masks[n, t].any()]
+            boxes = [(layer.boxes[b, t, q].tolist(), true_box(target.masks[n, t])) for t in frames]
             steps = [abs(x - y) for box, true in boxes for x, y in zip(box, true, strict=True)]
-            expected["box"] += 5 * sum(steps) / T
-            expected["giou"] += 2 * sum(1 - giou(box, true) for box, true in boxes) / T
+            expected["box"] += 5 * sum(steps) / len(frames)
+            expected["giou"] += 2 * sum(1 - giou(box, true) for box, true in boxes) / len(frames)
             logits = network.masks(layer.queries[b, q][None], layer.references[b, :, q][None], network.features[b])[0]
             pixels, shared, sums = [], 0.0, 0.0
             for t, i, j in itertools.product(range(T), range(SIZE[0]), range(SIZE[1])):
@@ -157,16 +163,19 @@ def test_the_terms_are_those_of_the_loops() -> None:
             expected["mask"] += 2 * sum(pixels) / len(pixels)
             expected["dice"] += 5 * (1 - (2 * shared + 1) / (sums + 1))
 
-    terms = found(network, wanted)
+    terms = found(network, wanted, rules)
 
     assert terms.keys() == expected.keys()
     for name, value in expected.items():
         assert float(terms[name]) == pytest.approx(value / 5, rel=1e-4), name  # of five objects
 
 
-def test_out_of_sight_a_box_and_a_mask_are_learned_too() -> None:
-    """An object on no frame but the first: its query must leave the others, with the box and with the mask."""
-    network, wanted = said(), targets((1, 0))
+@pytest.mark.parametrize(
+    ("absent_boxes", "learned"), [("learned", {"box", "giou", "mask", "dice"}), ("ignored", {"mask", "dice"})]
+)
+def test_out_of_sight_masks_are_learned_and_boxes_where_the_rules_say_so(absent_boxes: str, learned: set[str]) -> None:
+    """An object on no frame but the first: its query must leave the others, with the mask, and with the box or not."""
+    network, wanted, rules = said(), targets((1, 0)), replace(RULES, absent_boxes=absent_boxes)
     away = replace(network, layers=tuple(SimpleNamespace(**vars(layer)) for layer in network.layers))
     for layer in away.layers:
         layer.boxes = layer.boxes.clone()
@@ -174,9 +183,10 @@ def test_out_of_sight_a_box_and_a_mask_are_learned_too() -> None:
         layer.references = layer.references.clone()
         layer.references[:, 1:] = -50.0
 
-    near, far = found(network, wanted), found(away, wanted)
+    near, far = found(network, wanted, rules), found(away, wanted, rules)
 
-    assert all(far[name] < near[name] for name in ("box", "giou", "mask", "dice"))
+    assert {name for name in near.keys() - {"class"} if far[name] < near[name]} == learned
+    assert {name for name in near.keys() - {"class"} if far[name] != near[name]} == learned
 
 
 def test_clips_without_objects_teach_classes_alone() -> None:
@@ -194,7 +204,7 @@ def test_clips_without_objects_teach_classes_alone() -> None:
 def test_more_objects_than_queries_leave_some_unlearned() -> None:
     network, wanted = said(), targets((Q + 2, 1))
     boxes = torch.stack([layer.boxes for layer in network.layers])
-    truths = [ClipTruth.of(target) for target in wanted]
+    truths = [ClipTruth.of(target, RULES) for target in wanted]
     slots = match(torch.stack([layer.class_logits for layer in network.layers]), boxes, truths, RULES)
     learned = [
         sum(giou(boxes[number, b, t, q].tolist(), true_box(wanted[b].masks[n, t])) for t in range(T)) / T

@@ -16,7 +16,7 @@ from vistool.methods.msts.presets import PAPER, PRESETS
 from vistool.methods.msts.split_attention import SplitAttention, TokenBlock, windows
 from vistool.nn.attention import Attention
 from vistool.nn.deformable_detr import Levels
-from vistool.nn.positional import sine_1d
+from vistool.nn.positional import sine, sine_1d
 
 PRESET = replace(msts_twin.SIZES, **PAPER, dim=16, split_heads=4, split_mlp_ratio=2, dropout=0.0)
 SIZES_HW = ((5, 7), (3, 4), (2, 2), (1, 1))
@@ -233,25 +233,32 @@ def test_windows_that_hold_all_change_nothing_and_smaller_ones_part_tokens() -> 
     assert kept_away == 0
 
 
+@pytest.mark.parametrize("place", [False, True], ids=["anywhere", "place"])
 @pytest.mark.parametrize("position", ["none", "qk"])
-def test_boxes_of_an_instance_look_at_one_another_over_the_frames(position: str) -> None:
-    module = randomised(TemporalAttention(replace(PRESET, heads=4, position=position)))
+def test_boxes_of_an_instance_look_at_one_another_over_the_frames(position: str, place: bool) -> None:
+    module = randomised(TemporalAttention(replace(PRESET, heads=4, position=position, temporal_place=place)))
     assert isinstance(module, TemporalAttention)
-    boxes = torch.randn(CLIPS, FRAMES, 5, PRESET.dim)
-    code = sine_1d(FRAMES, PRESET.dim, normalise=False) if position == "qk" else torch.zeros(FRAMES, PRESET.dim)
+    boxes, centres = torch.randn(CLIPS, FRAMES, 5, PRESET.dim), torch.rand(CLIPS, FRAMES, 5, 2)
+    frames = sine_1d(FRAMES, PRESET.dim, normalise=False)
+    code = frames if position == "qk" else torch.zeros(FRAMES, PRESET.dim)
 
     with torch.no_grad():
-        found = module(boxes)
+        found = module(boxes, centres)
 
     for clip in range(CLIPS):
         for query in range(5):
             tokens = module.norm(boxes[clip, :, query])
+            if module.place is not None:
+                x, y = (sine(2 * math.pi * axis, PRESET.dim // 2) for axis in centres[clip, :, query].unbind(-1))
+                tokens = tokens + torch.cat([frames, x, y], dim=-1) @ module.place.weight.T
             every = torch.ones(FRAMES, dtype=torch.bool)
             expected = explicit(module.attn, tokens + code, tokens, every)
             torch.testing.assert_close(found[clip, :, query], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_attention_among_boxes_starts_as_nothing() -> None:
-    boxes = torch.randn(CLIPS, FRAMES, 5, PRESET.dim)
+@pytest.mark.parametrize("place", [False, True])
+def test_attention_among_boxes_starts_as_nothing(place: bool) -> None:
+    boxes, centres = torch.randn(CLIPS, FRAMES, 5, PRESET.dim), torch.rand(CLIPS, FRAMES, 5, 2)
+    module = TemporalAttention(replace(PRESET, heads=4, temporal_place=place))
 
-    assert torch.equal(TemporalAttention(replace(PRESET, heads=4))(boxes), torch.zeros_like(boxes))
+    assert torch.equal(module(boxes, centres), torch.zeros_like(boxes))

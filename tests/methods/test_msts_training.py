@@ -36,6 +36,7 @@ SIZES = {"backbone": "resnet-small-test", "queries": 8, "dim": 32, "heads": 4, "
          "decoder_layers": 2, "decoder_ffn": 32, "mask_width": 8, "frozen_norms": True}  # fmt: skip
 RELEASE = Preset(**SIZES, num_classes=K, split_heads=4, dropout=0.0)
 OURS = replace(RELEASE, **PAPER)
+PLACED = replace(OURS, temporal_place=True)
 MATCHED = {"class", "box", "giou", "mask", "dice"}
 ADVERSARIAL = {"discriminator", "adversarial", "adversarial_l1"}
 
@@ -196,16 +197,49 @@ def test_another_number_of_classes_leaves_the_class_heads_behind() -> None:
 
 
 @torch.no_grad()
-def test_the_paper_starts_from_a_release_and_says_what_that_says() -> None:
-    parent, frames = Msts(RELEASE).eval(), clips()[0]
-    child = Msts(OURS).eval()
+@pytest.mark.parametrize(
+    ("older", "newer", "added"),
+    [
+        (RELEASE, OURS, {"split", "temporal"}),
+        (RELEASE, PLACED, {"split", "temporal"}),
+        (OURS, PLACED, {"place"}),
+    ],
+    ids=["release-paper", "release-place", "paper-place"],
+)
+def test_what_is_added_starts_as_nothing(older: Preset, newer: Preset, added: set[str]) -> None:
+    parent, frames = Msts(older).eval(), clips()[0]
+    child = Msts(newer).eval()
 
-    result = child.load_state_dict(start(OURS, checkpoint(parent)), strict=False)
+    result = child.load_state_dict(start(newer, checkpoint(parent)), strict=False)
 
-    assert {".split." in name or ".temporal." in name for name in result.missing_keys} == {True}
+    assert {next(iter(added & set(name.split("."))), name) for name in result.missing_keys} == added
     for ours, theirs in zip(child(frames).layers, parent(frames).layers, strict=True):
         assert torch.equal(ours.class_logits, theirs.class_logits)
         assert torch.equal(ours.boxes, theirs.boxes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("preset", [RELEASE, OURS], ids=["release", "paper"])
+def test_a_deeper_decoder_goes_on_with_copies_of_the_last_layer(preset: Preset) -> None:
+    """What is the parent's says the same, and what follows differs in nothing but what it is given."""
+    parent, frames = Msts(preset).eval(), clips()[0]
+    deeper = replace(preset, decoder_layers=SIZES["decoder_layers"] + 2)
+    child = Msts(deeper).eval()
+
+    child.load_state_dict(start(deeper, checkpoint(parent)))
+
+    found, theirs = child(frames).layers, parent(frames).layers
+    assert all(torch.equal(a.boxes, b.boxes) for a, b in zip(found, theirs, strict=False))
+    assert all(torch.equal(a.class_logits, b.class_logits) for a, b in zip(found, theirs, strict=False))
+    for part in (child.decoder.layers, child.decoder.box_heads, child.class_heads):
+        last = part[len(theirs) - 1].state_dict()
+        for later in part[len(theirs) :]:
+            assert all(torch.equal(tensor, last[name]) for name, tensor in later.state_dict().items())
+
+
+def test_a_shallower_decoder_does_not_start_from_a_deeper_one() -> None:
+    with pytest.raises(WeightsError, match=r"decoder\.box_heads\.1"):
+        start(replace(OURS, decoder_layers=1), checkpoint(Msts(OURS)))
 
 
 def test_what_makes_masks_starts_fresh_where_the_parent_knows_none() -> None:

@@ -31,7 +31,7 @@ class FrameObjects:
 def find_objects(output: FrameOutput, letterbox: Letterbox, rules: Preset, most: int | None = None) -> FrameObjects:
     """The objects of one frame (B = 1), `most` at most: those that are surest of their class."""
     probs = output.class_logits[0].float().softmax(-1)
-    slots = taken_slots(probs, rules.class_threshold, most)
+    slots = taken_slots(probs, rules, most)
     winners, sureness = _decide(_planes(output.mask_logits[0].float(), slots), letterbox)
     winners = torch.where(sureness >= rules.pixel_threshold, winners, 0)
     pixels = torch.bincount(winners.flatten(), minlength=len(slots) + 1)[1:]
@@ -46,10 +46,10 @@ def find_objects(output: FrameOutput, letterbox: Letterbox, rules: Preset, most:
     )
 
 
-def taken_slots(probs: Tensor, threshold: float, most: int | None = None) -> Tensor:
+def taken_slots(probs: Tensor, rules: Preset, most: int | None = None) -> Tensor:
     """Slots that are sure enough of a class, and surer than of nothing; probs (L, K + 1) → int64 (n,), ascending."""
-    sureness, classes = probs.max(-1)
-    taken = (classes < probs.shape[1] - 1) & (sureness >= threshold)
+    sureness = probs[:, :-1].amax(-1)
+    taken = (sureness > rules.empty_weight * probs[:, -1]) & (sureness >= rules.class_threshold)
     best = sureness.masked_fill(~taken, -1).sort(descending=True, stable=True).indices
     return best[: int(taken.sum())][:most].sort().values
 

@@ -21,7 +21,6 @@ POSITIVE = 0.75
 """λ_inst: share of slots with an object in the main loss."""
 MAIN, DISCRIMINATION, MASK_IDENTITY, SEMANTIC = 3.0, 1.0, 0.3, 1.0
 """Weights of the terms, those of MaX-DeepLab."""
-_LEAST = 1e-5  # of what class and mask weigh each other by
 
 
 def losses(network: Hitf, frames: Tensor, targets: Sequence[ClipTargets]) -> dict[str, Tensor]:
@@ -42,7 +41,7 @@ def losses(network: Hitf, frames: Tensor, targets: Sequence[ClipTargets]) -> dic
             [scene(target, count) for target in targets],
             paired=network.preset.pair_matching,
         )
-        terms = main_terms(class_logits, mask_probs, truth)
+        terms = main_terms(class_logits, mask_probs, truth, network.preset.least_weight)
         features = _stacked([one.features for one in outputs], frames)
         terms["discrimination"] = DISCRIMINATION * auxiliary.discrimination(features, truth)
         terms["mask_identity"] = MASK_IDENTITY * auxiliary.mask_identity(mask_logits, truth)
@@ -84,18 +83,19 @@ def _stacked(maps: Sequence[Tensor], frames: Tensor) -> Tensor:
     return unpadded(torch.stack(list(maps), 1).float(), frames, MASK_STRIDE)
 
 
-def main_terms(class_logits: Tensor, mask_probs: Tensor, truth: SlotTruth) -> dict[str, Tensor]:
+def main_terms(class_logits: Tensor, mask_probs: Tensor, truth: SlotTruth, least: float) -> dict[str, Tensor]:
     """L_pos, by mask and class, and L_neg of Eq. (9), means over slots, frames and clips.
 
     class_logits (B, F, L, K + 1), mask_probs (B, F, L, h, w). Class and mask of a slot weigh each other, as in panoptic
-    quality: what is well placed learns its name, what is well named learns its place.
+    quality: what is well placed learns its name, what is well named learns its place. A slot that is neither would
+    learn nothing, so both weigh `least` at least.
     """
     valid = (truth.owners != VOID)[:, :, None]
     probs, masks = mask_probs * valid, truth.masks
     dice = (2 * (probs * masks).sum((3, 4)) + 1) / (probs.sum((3, 4)) + masks.sum((3, 4)) + 1)
     named = class_logits.log_softmax(-1).gather(-1, truth.classes[..., None])[..., 0]
     there = truth.classes != class_logits.shape[-1] - 1
-    by_class, by_mask = named.detach().exp().clamp(min=_LEAST), dice.detach().clamp(min=_LEAST)
+    by_class, by_mask = named.detach().exp().clamp(min=least), dice.detach().clamp(min=least)
     mask = torch.where(there, by_class * (1 - dice), 0)
     positive = torch.where(there, -by_mask * named, 0)
     negative = torch.where(there, 0, -named)

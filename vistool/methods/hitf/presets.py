@@ -70,6 +70,8 @@ class Preset:
     """D22. Slots are matched over all supervised frames at once, Eq. (6) to (8); else on each frame for itself."""
     supervised: int = 2
     """D11. Most frames of a clip, from the last one back, that have losses: 2 in the paper."""
+    least_weight: float = 1e-5
+    """D21. What class and mask of a slot, which weigh each other in the loss, weigh at least."""
 
     overlap: float = 0.5
     """IoU with a mask of the frame before, above which it is the same object whatever its slot."""
@@ -77,6 +79,8 @@ class Preset:
     """D13. Frames that a slot may be empty before it forgets whose it was; None: it never does, as in the paper."""
     same_class: bool = False
     """D13. A slot goes on with its object only if the class is the same."""
+    empty_weight: float = 1.0
+    """D15. What the probability of nothing is multiplied by before a slot is taken for empty."""
     class_threshold: float = 0.0
     """D15. Least probability of the best class for a slot that is not empty."""
     pixel_threshold: float = 0.4
@@ -104,8 +108,8 @@ _TINY = Preset(
     frozen_norms=False,
     num_classes=8,
     long_side=161,
-    slots=12,
-    max_slots=12,
+    slots=16,
+    max_slots=16,
     norm="layer",
     dim=64,
     heads=4,
@@ -113,10 +117,12 @@ _TINY = Preset(
     value_width=64,
     ffn=256,
     dropout=0.0,
+    least_weight=1.0,  # or slots that took no object early never would
     decoder_width=64,
     low_width=24,
     mask_width=64,
     overlap=0.1,  # shapes move fast, and slots are not steady yet
+    empty_weight=0.25,
     score_average="all",
 )
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -125,7 +131,7 @@ _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "pixels-unpaired": {"inter_code": False, "pair_matching": False},
     "unpaired": {"pair_matching": False},
     **{f"{number}-rounds": {"rounds": number} for number in (1, 3, 4)},  # Table 4
-    **{f"{number}-slots": {"slots": number, "max_slots": number} for number in (18, 24)},  # Table 5
+    **{f"{number}-slots": {"slots": number, "max_slots": number} for number in (24, 32)},  # Table 5
     **{f"{number}-references": {"references": number} for number in (1, 2, 4)},  # Table 6
 }
 """What the paper leaves out of its network, or does more or less often, to see what it is good for."""

@@ -6,15 +6,17 @@ all of them read, weighted over the frames, makes the instance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ...nn.attention import Attention
 from ...nn.deformable import DeformableAttention
 from ...nn.deformable_detr import LEVELS, BoxQueries, Levels, moved
 from ...nn.mlp import FeedForward
-from ...nn.positional import sine_1d
+from ...nn.positional import sine, sine_1d
 from .presets import Preset
 
 
@@ -35,18 +37,30 @@ class TemporalAttention(nn.Module):
         self.norm = nn.LayerNorm(preset.dim)
         self.attn = Attention(preset.dim, preset.heads)
         self.coded = preset.position == "qk"
+        self.place = nn.Linear(2 * preset.dim, preset.dim, bias=False) if preset.temporal_place else None
+        if self.place is not None:
+            nn.init.zeros_(self.place.weight)
         nn.init.zeros_(self.attn.out.weight)
         nn.init.zeros_(self.attn.out.bias)
 
-    def forward(self, boxes: Tensor) -> Tensor:
-        """Box queries (B, T, Q, D) → what is to be added to them, (B, T, Q, D)."""
+    def forward(self, boxes: Tensor, centres: Tensor) -> Tensor:
+        """Box queries (B, T, Q, D) and where they are, xy (B, T, Q, 2) → what is to be added to them, (B, T, Q, D)."""
         sequences = self.norm(boxes).transpose(1, 2)  # (B, Q, T, D)
+        if self.place is not None:
+            sequences = sequences + self.place(_when_and_where(centres.transpose(1, 2), sequences.shape[-1]))
         rows = sequences.flatten(0, 1)
         placed = rows
         if self.coded:
             placed = rows + sine_1d(rows.shape[1], rows.shape[2], normalise=False, device=rows.device)
         seen: Tensor = self.attn(placed, placed, rows)
         return seen.view(sequences.shape).transpose(1, 2)
+
+
+def _when_and_where(centres: Tensor, dim: int) -> Tensor:
+    """Codes of frame number and of place: xy (B, Q, T, 2), shares of the frame → (B, Q, T, 2 · dim)."""
+    where = sine(centres * 2 * math.pi, dim // 2).flatten(-2)
+    when = sine_1d(centres.shape[2], dim, normalise=False, device=centres.device)
+    return torch.cat([when.expand_as(where), where], dim=-1)
 
 
 class ClipDecoderLayer(nn.Module):
@@ -74,7 +88,7 @@ class ClipDecoderLayer(nn.Module):
     def forward(
         self, instances: Tensor, boxes: Tensor, position: Tensor, references: Tensor, memory: Levels
     ) -> tuple[Tensor, Tensor]:
-        """instances (B, Q, D), boxes (B, T, Q, D), position (Q, D), references (B·T, Q, levels, 2 or 4) → both anew."""
+        """instances (B, Q, D), boxes (B, T, Q, D), position (Q, D), references (B·T, Q, 2 or 4) → both anew."""
         drop, shape = self.dropout, boxes.shape
         placed = instances + position
         instances = self.self_attn_norm(instances + drop(self.self_attn(placed, placed, instances)))
@@ -82,8 +96,10 @@ class ClipDecoderLayer(nn.Module):
         placed = folded + position
         folded = self.box_self_attn_norm(folded + drop(self.box_self_attn(placed, placed, folded)))
         if self.temporal is not None:
-            folded = folded + drop(self.temporal(folded.view(shape))).flatten(0, 1)
-        read = self.cross_attn.read(folded + position, references, memory.pixels, memory.sizes_hw, memory.padding)
+            centres = references[..., :2].unflatten(0, shape[:2])
+            folded = folded + drop(self.temporal(folded.view(shape), centres)).flatten(0, 1)
+        around = memory.on_every_level(references)
+        read = self.cross_attn.read(folded + position, around, memory.pixels, memory.sizes_hw, memory.padding)
         folded = self.box_cross_attn_norm(folded + drop(self.box_output(read)))
         boxes = self.box_ffn_norm(folded + drop(self.box_ffn(folded))).view(shape)
         shares = self.frame_weights(boxes).softmax(1)  # (B, T, Q, 1)
@@ -111,7 +127,7 @@ class ClipDecoder(BoxQueries):
         references = self.first_references().float().expand(clips * frames, -1, -1)
         found = []
         for layer, head in zip(self.layers, self.box_heads, strict=True):
-            instances, boxes = layer(instances, boxes, position, memory.on_every_level(references), memory)
+            instances, boxes = layer(instances, boxes, position, references, memory)
             refined = moved(references, head(boxes.flatten(0, 1)).float())
             points, places = (each.unflatten(0, (clips, frames)) for each in (references[..., :2], refined))
             found.append(ClipQueries(instances, points, places))

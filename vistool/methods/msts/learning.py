@@ -19,6 +19,9 @@ class LearningRules:
     box_cost: Literal["euclidean", "l1"] = "euclidean"
     """What matching holds against a box: the length of its difference over all frames, as one vector of 4 T numbers; or
     what the loss does, the sum of the differences, averaged over the frames."""
+    absent_boxes: Literal["learned", "ignored"] = "learned"
+    """S14. Where an object is out of sight, its box is learned as a speck in the corner; or neither the loss nor the
+    matching looks at it."""
     adv_weight: float = 0.0
     """Of what the network learns from the discriminator, and of what that learns itself; 0: there is none."""
     l1_weight: float = 1.0

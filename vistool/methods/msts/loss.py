@@ -38,7 +38,7 @@ def losses(network: Msts, frames: Tensor, targets: Sequence[ClipTargets], rules:
     """
     output: ClipOutput = network(frames)
     targets = [_by_column(network, target) for target in targets]
-    truths = [ClipTruth.of(target) for target in targets]
+    truths = [ClipTruth.of(target, rules) for target in targets]
     class_logits = torch.stack([layer.class_logits for layer in output.layers]).float()
     boxes = torch.stack([layer.boxes for layer in output.layers]).float()
     slots = match(class_logits, boxes, truths, rules)
@@ -49,7 +49,7 @@ def losses(network: Msts, frames: Tensor, targets: Sequence[ClipTargets], rules:
     masks = torch.cat([at_stride(truth.masks, said.masks.shape[-2:]) for truth in truths]).float()
     terms = {
         "class": rules.class_weight * sigmoid_focal(class_logits, wanted, count),
-        **_object_terms(said, torch.cat([truth.boxes for truth in truths]), masks, count, rules),
+        **_object_terms(said, truths, masks, count, rules),
     }
     if rules.adversarial and frames.shape[1] > 1:
         drawn = said.masks[-1].sigmoid() * said.found[-1, :, None, None, None]
@@ -85,10 +85,14 @@ def _matched(network: Msts, output: ClipOutput, boxes: Tensor, slots: Sequence[T
     return Matched(own, torch.cat(planes, dim=1).float(), found)
 
 
-def _object_terms(said: Matched, boxes: Tensor, masks: Tensor, count: Tensor, rules: LearningRules) -> Terms:
-    """boxes (M, T, 4) and masks (M, T, h, w) are the truth. An object counts once, however long the clip is."""
-    apart = (said.boxes - boxes).abs().sum(-1).mean(-1)  # (L, M)
-    overlap = paired_giou(to_xyxy(said.boxes), to_xyxy(boxes)).mean(-1)
+def _object_terms(
+    said: Matched, truths: Sequence[ClipTruth], masks: Tensor, count: Tensor, rules: LearningRules
+) -> Terms:
+    """masks (M, T, h, w) are the truth at the size of what is said. An object counts once, however long the clip is."""
+    boxes = torch.cat([truth.boxes for truth in truths])  # (M, T, 4)
+    shares = torch.cat([truth.shares for truth in truths])  # (M, T)
+    apart = ((said.boxes - boxes).abs().sum(-1) * shares).mean(-1)  # (L, M)
+    overlap = (paired_giou(to_xyxy(said.boxes), to_xyxy(boxes)) * shares).mean(-1)
     wanted = masks.expand_as(said.masks)
     pixels = focal(said.masks, wanted).mean((2, 3, 4))
     terms = {

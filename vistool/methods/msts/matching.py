@@ -24,14 +24,19 @@ class ClipTruth:
     labels: Tensor  # int64 (N,)
     boxes: Tensor  # (N, T, 4) cx cy w h, shares of the frame; out of sight a speck in the corner
     masks: Tensor  # bool (N, T, H, W)
+    shares: Tensor  # (N, T), how much the box of a frame counts; on average over the frames of an object 1
 
     @classmethod
-    def of(cls, target: ClipTargets) -> ClipTruth:
-        """Out of sight the box is next to nothing and the mask is empty, and both are learned like any other."""
+    def of(cls, target: ClipTargets, rules: LearningRules) -> ClipTruth:
+        """Out of sight the mask is empty, which is learned like any other. Whether the box is, the rules say (S14)."""
         height, width = target.masks.shape[-2:]
         corners = mask_boxes(target.masks)
         boxes = to_cxcywh(corners / corners.new_tensor([width, height, width, height]))
-        return cls(target.labels, boxes.clamp(min=LEAST_SHARE), target.masks)
+        counts = torch.ones_like(boxes[..., 0])
+        if rules.absent_boxes == "ignored":
+            seen = target.masks.flatten(2).any(-1).float()
+            counts = seen / seen.mean(1, keepdim=True).clamp(min=LEAST_SHARE)
+        return cls(target.labels, boxes.clamp(min=LEAST_SHARE), target.masks, counts)
 
 
 @torch.no_grad()
@@ -49,11 +54,12 @@ def match(class_logits: Tensor, boxes: Tensor, truths: Sequence[ClipTruth], rule
 
 def clip_costs(class_logits: Tensor, boxes: Tensor, truth: ClipTruth, rules: LearningRules) -> Tensor:
     """Of one clip: class_logits (L, Q, K), boxes (L, T, Q, 4) → (L, Q, N)."""
-    said, wanted = boxes.transpose(1, 2).flatten(2), truth.boxes.flatten(1)  # (L, Q, 4 T), (N, 4 T)
+    shares, wanted = truth.shares.T[:, None], truth.boxes.transpose(0, 1)  # (T, 1, N), (T, N, 4)
+    differences = boxes[:, :, :, None] - wanted[:, None]  # (L, T, Q, N, 4)
     if rules.box_cost == "euclidean":
-        apart = torch.cdist(said, wanted, compute_mode="donot_use_mm_for_euclid_dist")
+        apart = (differences.square().sum(-1) * shares).sum(1).sqrt()
     else:
-        apart = torch.cdist(said, wanted, p=1) / boxes.shape[1]
-    overlap = pairwise_giou(to_xyxy(boxes), to_xyxy(truth.boxes.transpose(0, 1))).mean(1)
+        apart = (differences.abs().sum(-1) * shares).mean(1)
+    overlap = (pairwise_giou(to_xyxy(boxes), to_xyxy(wanted)) * shares).mean(1)
     named = focal_cost(class_logits, truth.labels)
     return rules.class_weight * named + rules.box_weight * apart - rules.giou_weight * overlap

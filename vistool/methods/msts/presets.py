@@ -52,6 +52,8 @@ class Preset:
     """Split attention over frames and scales beside every layer of the encoder (section 3.2)."""
     decoder_attention: bool = False
     """Attention over the frames among the box queries of an instance, from the second layer on (section 3.3)."""
+    temporal_place: bool = False
+    """S10. Queries, keys and values of that attention know on which frame a box is, and where."""
     split_heads: int = 8
     """S1. Heads of split attention; 1 is the literal reading of the equations."""
     split_mlp_ratio: int = 4
@@ -100,20 +102,23 @@ _TINY = Preset(
     heads=4,
     encoder_layers=2,
     encoder_ffn=128,
-    decoder_layers=3,
+    decoder_layers=5,
     decoder_ffn=128,
     mask_width=16,
     dropout=0.0,
     split_heads=4,
     split_mlp_ratio=2,
+    temporal_place=True,
     mask_geometry="exact",
+    learning={"absent_boxes": "ignored"},
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "tiny": replace(_TINY, **PAPER),
+        "tiny": replace(_TINY, **{**PAPER, "learning": {**_TINY.learning, **PAPER["learning"]}}),
         "tiny-baseline": _TINY,
         "tiny-encoder": replace(_TINY, encoder_attention=True),
+        "tiny-decoder": replace(_TINY, decoder_attention=True),
         "tiny-attention": replace(_TINY, encoder_attention=True, decoder_attention=True),
         **_RELEASE,
         **{f"{name}-paper": replace(preset, **PAPER) for name, preset in _RELEASE.items()},

@@ -17,9 +17,11 @@ from .presets import Preset
 
 Tensors = Mapping[str, Tensor]
 
-BACKBONE, CLASS_HEADS, SPLIT, TEMPORAL = "backbone.", "class_heads.", "encoder.split.", ".temporal."
-ADDED = (SPLIT, TEMPORAL)
-"""What the paper adds to SeqFormer, by parts of the names. It starts as nothing."""
+BACKBONE, CLASS_HEADS = "backbone.", "class_heads."
+ADDED = ("encoder.split.", ".temporal.", ".temporal.place.")
+"""What is added to SeqFormer, by parts of the names. It starts as nothing."""
+LAYERS = ("decoder.layers.", "decoder.box_heads.", CLASS_HEADS)
+"""What every layer of the decoder has for itself, by what stands before its number."""
 PARTS = ("encoder.", "decoder.", CLASS_HEADS, "mask_branch.", "controller.")
 """What IDOL's detector has like SeqFormer, by the beginning of the names."""
 BOTH_STREAMS = ("self_attn", "self_attn_norm", "cross_attn_norm", "ffn", "ffn_norm")
@@ -30,8 +32,9 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
     """Tensors for `Msts(preset)`; WeightsError when `parent` does not fit.
 
     From an msts checkpoint all, but for class heads of another number of classes; what the paper adds to the release
-    may be missing, and what makes masks may be zero. From IDOL's detector, which is SeqFormer for single frames, every
-    part of the same sizes. From other methods the backbone.
+    may be missing, what makes masks may be zero, and a decoder of fewer layers goes on with copies of its last one.
+    From IDOL's detector, which is SeqFormer for single frames, every part of the same sizes. From other methods the
+    backbone.
     """
     if parent.info.method == "msts":
         return _of_family(preset, parent)
@@ -43,16 +46,30 @@ def _of_family(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
     absent = [part for part in ADDED if not any(part in name for name in tensors)]
     expected = {name: tensor for name, tensor in expected.items() if not any(part in name for part in absent)}
     fresh = _dead(tensors)
-    if parent.info.sizes["num_classes"] == preset.num_classes:
-        own = columns(Preset(**parent.info.sizes))
+    theirs = Preset(**parent.info.sizes)
+    if theirs.num_classes == preset.num_classes:
+        own = columns(theirs)
         tensors |= {name: tensor[own] for name, tensor in tensors.items() if name.startswith(CLASS_HEADS)}
     else:
         fresh = (*fresh, CLASS_HEADS)
     expected, tensors = (
         {name: tensor for name, tensor in each.items() if not name.startswith(fresh)} for each in (expected, tensors)
     )
+    tensors |= _more_layers(tensors, theirs.decoder_layers, preset.decoder_layers)
     check_fit(expected, tensors, name=parent.name)
     return tensors
+
+
+def _more_layers(tensors: Tensors, present: int, wanted: int) -> dict[str, Tensor]:
+    """The layers from `present` to `wanted` of a decoder that has so many: each is its last one once more."""
+    lasts = [f"{part}{present - 1}." for part in LAYERS]
+    return {
+        f"{part}{number}.{name.removeprefix(last)}": tensor
+        for part, last in zip(LAYERS, lasts, strict=True)
+        for name, tensor in tensors.items()
+        if name.startswith(last)
+        for number in range(present, wanted)
+    }
 
 
 def _dead(tensors: Tensors) -> tuple[str, ...]:
