@@ -125,4 +125,5 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """`tiny` trains on two CPU cores. The others of its size are the steps of the paper's ablation: neither attention nor
-discriminator, the encoder's attention, and that and the decoder's."""
+discriminator, the encoder's attention, and that and the decoder's. `tiny-decoder` has the decoder's alone, whose steps
+cost less; `tiny` can start from it."""
