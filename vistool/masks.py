@@ -68,6 +68,20 @@ def boxes_xywh(rles: Sequence[Rle]) -> NDArray[np.int64]:
     return np.asarray(coco.toBbox([_to_coco(rle) for rle in rles])).astype(np.int64).reshape(-1, 4)
 
 
+def box_intersection(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Area that boxes x, y, width, height, (…, 4) each, broadcast, have in common."""
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    return np.asarray(np.maximum(high - low, 0).prod(axis=-1))
+
+
+def box_iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of boxes (…, 4), broadcast; 0 where both are empty."""
+    shared = box_intersection(a, b)
+    joint = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
+    return np.asarray(shared / np.where(joint > 0, joint, 1))
+
+
 def area(rle: Rle) -> int:
     """Number of foreground pixels."""
     return int(coco.area(_to_coco(rle)))

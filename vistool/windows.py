@@ -13,17 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from . import masks
 from .errors import UsageError
+from .likeness import cosines, nearness, one_to_one
 from .ranking import class_vector
 from .types import Frame, Rle, Track
 
 MIN_SIMILARITY = 0.05  # a candidate that agrees no better with any known identity opens a new one
 CLASS_WEIGHT = 0.5  # share of the similarity that is lost when two candidates have no class in common
 MEMORY = 48  # frames after which an identity that is out of sight is given up
-REACH = 4.0  # object sizes from where it was last seen at which the hope for a return has fallen to 1/e
 MIN_RETURN = 0.25  # likeness of a candidate and an identity out of sight below which they are two objects
 MIN_RETURN_SCORE = 0.15  # of the candidate: a doubtful one revives nothing
 
@@ -191,18 +190,16 @@ class Joiner:
         """
         if not tracks or not candidates:
             return np.zeros((len(tracks), len(candidates)))
-        cosine = _directions([self._vector(t) for t in tracks]) @ _directions([self._vector(c) for c in candidates]).T
-        return _iou(tracks, candidates, shared) * (1 - CLASS_WEIGHT + CLASS_WEIGHT * cosine)
+        old, new = (np.stack([self._vector(one) for one in side]) for side in (tracks, candidates))
+        return _iou(tracks, candidates, shared) * (1 - CLASS_WEIGHT + CLASS_WEIGHT * cosines(old, new))
 
     def _vector(self, track: Track) -> NDArray[np.float64]:
         return class_vector(self._classes, track.label, track.score, track.class_scores)
 
 
 def _one_to_one(ids: Sequence[int], similarity: NDArray[np.float64]) -> dict[int, int]:
-    """The assignment of the greatest sum, of pairs above 0: column → id of its row; similarity (N, M)."""
-    rows, columns = linear_sum_assignment(similarity, maximize=True)
-    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {column: ids[row] for row, column in pairs if similarity[row, column] > 0}
+    """Column → id of its row; similarity (N, M)."""
+    return {column: ids[row] for row, column in one_to_one(similarity)}
 
 
 def _outer_box(track: Track, frame: int) -> tuple[int, int, int, int]:
@@ -214,11 +211,8 @@ def _likeness(lost: _LastSeen, track: Track, classes: NDArray[np.float64]) -> fl
     first = min(track.masks)
     if first <= lost.frame:
         return 0.0
-    (x, y, width, height), (left, top, across, down) = lost.box, _outer_box(track, first)
-    distance = np.hypot(x + width / 2 - left - across / 2, y + height / 2 - top - down / 2)
-    size = np.sqrt(max(width * height, across * down, 1))
-    cosine = float((_directions([lost.classes]) @ _directions([classes]).T)[0, 0])
-    return cosine * float(np.exp(-distance / (REACH * size)))
+    boxes = (np.array([box], np.float64) for box in (lost.box, _outer_box(track, first)))
+    return float((cosines(lost.classes[None], classes[None]) * nearness(*boxes))[0, 0])
 
 
 def _shared_frames(old: Sequence[int], new: Sequence[int]) -> list[tuple[int, int]]:
@@ -246,13 +240,6 @@ def _on_frame(tracks: Sequence[Track], frame: int) -> tuple[list[Rle], list[int]
     """Masks on one frame and the rows they belong to."""
     visible = [(track.masks[frame], row) for row, track in enumerate(tracks) if frame in track.masks]
     return [rle for rle, _ in visible], [row for _, row in visible]
-
-
-def _directions(vectors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Vectors (N, K) scaled to length 1; a zero vector stays."""
-    stacked = np.stack(vectors)
-    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
-    return np.asarray(stacked / np.where(lengths > 0, lengths, 1))
 
 
 def _elect(votes: Sequence[tuple[Rle | None, int]]) -> Rle | None:

@@ -110,6 +110,18 @@ def test_overlaps_are_those_of_the_pixels(stack: Dense) -> None:
     np.testing.assert_array_equal(rle.iou_matrix(some, some), shared / np.maximum(joint, 1))
 
 
+@given(stacks())
+def test_overlaps_of_boxes_are_those_of_filled_boxes(stack: Dense) -> None:
+    boxes = rle.boxes_xywh(rle.encode_stack(stack))
+    filled = np.zeros_like(stack)
+    for plane, (x, y, width, height) in zip(filled, boxes, strict=True):
+        plane[y : y + height, x : x + width] = True
+    some = rle.encode_stack(filled)
+
+    np.testing.assert_array_equal(rle.box_intersection(boxes[:, None], boxes), rle.intersection_matrix(some, some))
+    np.testing.assert_array_equal(rle.box_iou(boxes[:, None], boxes), rle.iou_matrix(some, some))
+
+
 def test_overlaps_with_nothing_have_no_entries() -> None:
     one = rle.encode(np.ones((2, 3), np.bool_))
 

@@ -24,7 +24,7 @@ BACKBONE: dict[str, Any] = {
     "layer_type": "basic",
 }
 SMALL = replace(
-    PRESETS["tiny"],
+    PRESETS["tiny-slots"],
     backbone="resnet",
     backbone_sizes=BACKBONE,
     num_classes=K,

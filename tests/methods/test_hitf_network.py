@@ -132,6 +132,7 @@ def test_the_network_of_the_paper_has_the_sizes_of_its_parts() -> None:
     ("changes", "message"),
     [
         ({"slots": 7}, "more slots than rows of the code: 7 of 6"),
+        ({"naming": "motion"}, "`motion` needs a `slot_gap`"),
         ({"heads": 3}, "widths are no multiples of the heads"),
         ({"rounds": 0}, "1 or more"),
         ({"ref_stride": 0}, "1 or more"),

@@ -84,6 +84,18 @@ def test_objects_may_swap_their_slots() -> None:
     assert ids(told(script)) == [[1, 2], [2, 1], [2, 1]]  # in the order of the slots
 
 
+def test_two_slots_that_show_pieces_of_an_object_tell_one() -> None:
+    """Where names are given by motion; the scores are those of the surer piece."""
+    whole, upper, lower = (0, (16, 16, 64, 40)), (0, (16, 16, 48, 40)), (0, (48, 16, 64, 40))
+    script: list[Said] = [{0: whole}, {0: upper, 3: lower}, {3: whole}]
+
+    predictions = told(script, naming="motion", overlap=0.3, slot_gap=24)
+
+    assert ids(predictions) == [[1]] * 3
+    for prediction in predictions:
+        assert masks.iou_matrix(prediction.masks, predictions[0].masks)[0, 0] > 0.9
+
+
 def test_frames_without_objects_are_told_without_any() -> None:
     predictions = told([{}, {}, {4: at(0)}])
 
@@ -172,18 +184,23 @@ def test_every_frame_is_what_a_plain_reading_makes_of_it(stride: int) -> None:
             assert (masks.decode(mask) != masks.decode(shape)).sum() <= 2
 
 
+MOTION = {"naming": "motion", "overlap": 0.3, "slot_gap": 24}
+
+
 @pytest.mark.parametrize("options", [AS_GIVEN, replace(AS_GIVEN, score_floor=None)], ids=["benchmark", "people"])
-def test_what_is_told_of_a_frame_does_not_depend_on_later_ones(options: RunOptions) -> None:
+@pytest.mark.parametrize("rules", [{}, MOTION], ids=["slots", "motion"])
+def test_what_is_told_of_a_frame_does_not_depend_on_later_ones(options: RunOptions, rules: dict[str, Any]) -> None:
     frames = film(5)
 
-    one, other = passed(frames, options), passed(frames[:3] + film(5, seed=1)[3:], options)
+    one, other = passed(frames, options, **rules), passed(frames[:3] + film(5, seed=1)[3:], options, **rules)
 
     assert [rows(p) for p in one[:3]] == [rows(p) for p in other[:3]]
     assert [rows(p) for p in one[3:]] != [rows(p) for p in other[3:]]
 
 
-def test_videos_that_share_a_network_do_not_meet_and_leave_it_as_it_was() -> None:
-    made = checkpoint()
+@pytest.mark.parametrize("rules", [{}, MOTION], ids=["slots", "motion"])
+def test_videos_that_share_a_network_do_not_meet_and_leave_it_as_it_was(rules: dict[str, Any]) -> None:
+    made = checkpoint(**rules)
     before = copy.deepcopy(dict(made.tensors))
     model, frames, video = load(made, AS_GIVEN), film(3), FakeSource([], SIZE).info
     first, second = model.begin(video), model.begin(video)

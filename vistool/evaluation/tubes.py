@@ -135,12 +135,7 @@ class Overlap:
 
     def box_iou(self) -> NDArray[np.float64]:
         """The same of the tight boxes, as rectangles; 0 where either has no pixel."""
-        a, b = self.found.boxes[:, :, None], self.annotated.boxes[:, None]
-        low = np.maximum(a[..., :2], b[..., :2])
-        high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-        shared = np.maximum(high - low, 0).prod(axis=-1)
-        joint = a[..., 2:].prod(axis=-1) + b[..., 2:].prod(axis=-1) - shared
-        return np.asarray(shared / np.where(joint > 0, joint, 1))
+        return masks.box_iou(self.found.boxes[:, :, None], self.annotated.boxes[:, None])
 
 
 def overlap(found: Sequence[Tube], annotated: Sequence[Tube], wanted: NDArray[np.bool_] | None = None) -> Overlap:

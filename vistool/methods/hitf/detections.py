@@ -46,6 +46,19 @@ def find_objects(output: FrameOutput, letterbox: Letterbox, rules: Preset, most:
     )
 
 
+def joined(objects: FrameObjects, track_ids: NDArray[np.int64]) -> tuple[FrameObjects, NDArray[np.int64]]:
+    """Rows of one track are pieces of one object: one row at the place of the surest, whose slot and scores count."""
+    by_track: dict[int, list[int]] = {}
+    for row in (-objects.class_scores.max(1)).argsort(kind="stable").tolist():
+        by_track.setdefault(int(track_ids[row]), []).append(row)
+    if len(by_track) == len(track_ids):
+        return objects, track_ids
+    kept = sorted(by_track.values())
+    shapes = tuple(masks.merge([objects.shapes[row] for row in rows]) for rows in kept)
+    first = np.array([rows[0] for rows in kept], np.int64)
+    return FrameObjects(objects.slots[first], objects.class_scores[first], shapes), track_ids[first]
+
+
 def taken_slots(probs: Tensor, rules: Preset, most: int | None = None) -> Tensor:
     """Slots that are sure enough of a class, and surer than of nothing; probs (L, K + 1) → int64 (n,), ascending."""
     sureness = probs[:, :-1].amax(-1)

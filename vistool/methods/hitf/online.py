@@ -16,8 +16,9 @@ from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast, fit_long_side, prepare
 from ..frame_masks import Selection
 from ..telling import MeanOverVideo, told
-from .detections import FrameObjects, find_objects
+from .detections import FrameObjects, find_objects, joined
 from .identities import Identities
+from .motion import Motion
 from .network import FrameOutput
 from .presets import Preset
 
@@ -69,13 +70,14 @@ class VideoPass:
 
     def __init__(self, stream: Steps, rules: Preset, most: int | None = None) -> None:
         self._stream, self._rules, self._most = stream, rules, most
-        self._identities = Identities(rules)
+        self._names = Motion(rules) if rules.naming == "motion" else Identities(rules)
 
     def step(self, image: Tensor, letterbox: Letterbox) -> Seen:
         """The next frame: image (1, 3, h, w) normalised, of `letterbox.inner_hw`."""
         output = self._stream.step(image)
         objects = find_objects(output, letterbox, self._rules, self._most)
-        return Seen(output, objects, self._identities.name(objects.slots, objects.shapes, objects.class_scores))
+        track_ids = self._names.name(objects.slots, objects.shapes, objects.class_scores)
+        return Seen(output, *joined(objects, track_ids))
 
 
 class OnlineTracker:

@@ -73,12 +73,16 @@ class Preset:
     least_weight: float = 1e-5
     """D21. What class and mask of a slot, which weigh each other in the loss, weigh at least."""
 
+    naming: Literal["slots", "motion"] = "slots"
+    """D27. Who is who: by slots and overlaps, as in the paper; or by where a track should be now, and its class."""
     overlap: float = 0.5
-    """IoU with a mask of the frame before, above which it is the same object whatever its slot."""
+    """IoU with a mask of the frame before, above which it is the same object whatever its slot; with `motion`, IoU of
+    the boxes, times a factor for the class."""
     slot_gap: int | None = None
-    """D13. Frames that a slot may be empty before it forgets whose it was; None: it never does, as in the paper."""
+    """D13. Frames that a slot may be empty, or with `motion` a track out of sight, before it is forgotten whose it was;
+    None: never, as in the paper."""
     same_class: bool = False
-    """D13. A slot goes on with its object only if the class is the same."""
+    """D13. A slot goes on with its object only if the class is the same; with `motion` the class always has a say."""
     empty_weight: float = 1.0
     """D15. What the probability of nothing is multiplied by before a slot is taken for empty."""
     class_threshold: float = 0.0
@@ -97,6 +101,8 @@ class Preset:
             raise ValueError(
                 f"widths are no multiples of the heads: {self.key_width}, {self.value_width}, {self.heads}"
             )
+        if self.naming == "motion" and self.slot_gap is None:
+            raise ValueError("`motion` needs a `slot_gap`: else what is remembered grows with the video")
         if self.rounds < 1 or self.references < 1 or self.ref_stride < 1:
             raise ValueError("`rounds`, `references` and `ref_stride` are 1 or more")
 
@@ -121,11 +127,15 @@ _TINY = Preset(
     decoder_width=64,
     low_width=24,
     mask_width=64,
-    overlap=0.1,  # shapes move fast, and slots are not steady yet
+    naming="motion",  # slots are places: an object that moves goes from one to the next
+    overlap=0.3,
+    slot_gap=24,
     empty_weight=0.25,
     score_average="all",
 )
+_SLOTS = replace(_TINY, naming="slots", overlap=0.1, slot_gap=None)
 _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "slots": {},
     "alone": {"inter_code": False, "inter_pixels": False},  # Table 3
     "pixels": {"inter_code": False},
     "pixels-unpaired": {"inter_code": False, "pair_matching": False},
@@ -134,12 +144,13 @@ _ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     **{f"{number}-slots": {"slots": number, "max_slots": number} for number in (24, 32)},  # Table 5
     **{f"{number}-references": {"references": number} for number in (1, 2, 4)},  # Table 6
 }
-"""What the paper leaves out of its network, or does more or less often, to see what it is good for."""
+"""What the paper leaves out of its network, or does more or less often, to see what it is good for. Its tables tell
+objects apart by slots, so these do: `tiny-slots` is `tiny` with the rules of the paper, but for the overlap."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "tiny": _TINY,
-        **{f"tiny-{name}": replace(_TINY, **changes) for name, changes in _ABLATIONS.items()},
+        **{f"tiny-{name}": replace(_SLOTS, **changes) for name, changes in _ABLATIONS.items()},
         "r50-ytvis2019": _R50,
         "r50-ytvis2021": replace(_R50, slots=15),
         "r50-stride32": replace(_R50, output_stride=32, aspp="none"),

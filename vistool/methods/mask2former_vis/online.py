@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ... import masks
+from ...likeness import directions
 from ...nn.letterbox import Letterbox
 from ...types import Frame, FramePrediction, RunOptions
 from ...weights.checkpoint import CheckpointInfo
@@ -52,7 +53,7 @@ class QueryTracker:
         """The slots that reach the floor and have a pixel, best first; with a floor of 0 all slots, seen or not."""
         with torch.inference_mode():
             evidence = self._look(frame.image)
-            looks = _directions(evidence.embeddings.float().cpu().numpy())
+            looks = directions(evidence.embeddings.float().cpu().numpy())
             order = self._memory.order(looks)
             queries = torch.from_numpy(order).to(evidence.class_probs.device)  # (Q,), of each slot
             probs = evidence.class_probs[queries]
@@ -114,8 +115,3 @@ def associate(old: NDArray[np.float32], new: NDArray[np.float32]) -> NDArray[np.
     """Row of `new` that continues each row of `old`; both (Q, D) of length 1. One to one, greatest total cosine."""
     _, columns = linear_sum_assignment(old @ new.T, maximize=True)
     return np.asarray(columns, np.int64)
-
-
-def _directions(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(lengths, np.finfo(np.float32).tiny))

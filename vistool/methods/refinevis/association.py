@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ...likeness import cosines
+
 Floats = NDArray[np.float32]
 
 BACKGROUND = -1  # in place of an id: unsure, but where nothing surer is
@@ -81,7 +83,7 @@ def similarity(new: Floats, old: Floats, rules: AssociationRules) -> Floats:
     just that much of it.
     """
     if rules.similarity == "cosine":
-        cosine = _directions(new) @ _directions(old).T
+        cosine = cosines(new, old)
         return np.where(cosine > rules.min_cosine, _bi_softmax(np.float32(rules.temperature) * cosine), np.float32(0))
     return _bi_softmax(new @ old.T)
 
@@ -197,9 +199,3 @@ def _bi_softmax(logits: Floats) -> Floats:
 def _softmax(logits: Floats, axis: int) -> Floats:
     powers = np.exp(logits - logits.max(axis, keepdims=True))
     return np.asarray(powers / powers.sum(axis, keepdims=True), np.float32)
-
-
-def _directions(vectors: Floats) -> Floats:
-    """Vectors (N, D) scaled to length 1."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
