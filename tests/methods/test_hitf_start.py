@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hitf_fakes import BACKBONE, SMALL, K, L, info, network
+from hitf_fakes import BACKBONE, SMALL, K, L, info, network, talkative
 
 from vistool.errors import WeightsError
+from vistool.methods.hitf.layers import resized
+from vistool.methods.hitf.loss import look
 from vistool.methods.hitf.network import Hitf
 from vistool.methods.hitf.presets import Preset
 from vistool.methods.hitf.recipe import HitfRecipe
@@ -55,6 +57,23 @@ def test_another_round_starts_fresh() -> None:
     left = fresh(replace(SMALL, rounds=3), checkpoint(network()))
 
     assert {".".join(name.split(".")[:3]) for name in left} == {"temporal.inter.2", "temporal.intra.2"}
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(81, 161), (161, 81)], ids=["longer", "shorter"])
+def test_weights_of_another_long_side_say_what_they_said(theirs: int, ours: int) -> None:
+    """Of a frame that both tables reach across; places are straight lines between those of the smaller table."""
+    parent, own = (talkative(replace(SMALL, long_side=side), seed=1) for side in (theirs, ours))
+    if theirs > ours:
+        space = parent.temporal.positions.space  # type: ignore[union-attr]
+        space.data = resized(resized(space.data[None], (6, 6)), (11, 11))[0]
+    frames = torch.randn(3, 1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+
+    own.load_state_dict(dict(start(own.preset, checkpoint(parent))))
+
+    with torch.no_grad():
+        for old, new in zip(*(look(each, frames.transpose(0, 1), 3) for each in (parent, own)), strict=True):
+            torch.testing.assert_close(new.class_logits, old.class_logits, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(new.mask_logits, old.mask_logits, atol=1e-4, rtol=1e-4)
 
 
 def is_backbone(name: str) -> bool:

@@ -11,6 +11,7 @@ from ...errors import WeightsError
 from ...nn.backbones import MSRA
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import check_fit
+from .layers import resized
 from .network import Hitf
 from .presets import Preset
 
@@ -18,14 +19,17 @@ BACKBONE = "backbone."
 """Beginning of the names of its tensors, after the names of what holds it, in every method."""
 OURS = "encoder."
 """What holds it here."""
+PLACES = "temporal.positions.space"
+DISTANCES = ("query_table", "key_table", "value_table")
 
 
 def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
     """Tensors for `Hitf(preset)`; WeightsError when `parent` does not fit.
 
     From a hitf checkpoint all that has the same shape: with another number of classes, or another choice of parts,
-    these start fresh. From another method's the backbone, and from a converted ResNet, whose other parts nobody has
-    trained. The backbone must be the preset's.
+    these start fresh. Tables of places and distances are made as long as the preset's, and say what they said. From
+    another method's the backbone, and from a converted ResNet, whose other parts nobody has trained. The backbone must
+    be the preset's.
     """
     _check_strides(preset, parent)
     backbone = _backbone(parent)
@@ -34,7 +38,8 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
     if parent.info.method != "hitf" or parent.info.untrained:
         return backbone
     check_fit(_shapes(Preset(**parent.info.sizes)), parent.tensors, name=parent.name)
-    return _of_one_shape(parent.tensors, _shapes(preset))
+    wanted = _shapes(preset)
+    return _of_one_shape(_tables(parent.tensors, wanted), wanted)
 
 
 def _backbone(parent: Checkpoint) -> dict[str, Tensor]:
@@ -58,6 +63,19 @@ def _check_strides(preset: Preset, parent: Checkpoint) -> None:
         raise WeightsError(
             f"cannot start from `{parent.name}` (its backbone is `{theirs}`, the preset's `{preset.backbone}`)"
         )
+
+
+def _tables(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What another long side makes longer or shorter: places are stretched (D17), distances cut or repeated (D18)."""
+    fitted = dict(tensors)
+    for name in tensors.keys() & wanted.keys():
+        if name == PLACES:
+            fitted[name] = resized(tensors[name][None], wanted[name].shape[-2:])[0]
+        elif name.endswith(DISTANCES):
+            rows, middle = len(wanted[name]), len(tensors[name]) // 2
+            around = torch.arange(rows) - rows // 2
+            fitted[name] = tensors[name][(middle + around).clamp(0, len(tensors[name]) - 1)]
+    return fitted
 
 
 def _of_one_shape(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
