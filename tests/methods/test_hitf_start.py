@@ -43,7 +43,6 @@ def fresh(preset: Preset, parent: Checkpoint) -> set[str]:
             {"heads.cls.1.bias", "heads.cls.1.weight", "semantic.classes.bias", "semantic.classes.weight"},
         ),
         ({"slots": L + 1}, set()),
-        ({"max_slots": L + 7}, {"encoder.code", "temporal.positions.slot"}),
         ({"references": 2}, {"temporal.positions.time"}),
         ({"rounds": 1, "inter_code": False, "overlap": 0.2, "supervised": 4}, set()),
     ],
@@ -74,6 +73,20 @@ def test_weights_of_another_long_side_say_what_they_said(theirs: int, ours: int)
         for old, new in zip(*(look(each, frames.transpose(0, 1), 3) for each in (parent, own)), strict=True):
             torch.testing.assert_close(new.class_logits, old.class_logits, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(new.mask_logits, old.mask_logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [L + 7, L - 2], ids=["more", "fewer"])
+def test_slots_of_the_parent_are_kept_and_fresh_ones_come_after_them(rows: int) -> None:
+    parent = network(seed=1)
+    kept = min(rows, SMALL.max_slots)
+
+    tensors = start(replace(SMALL, slots=rows, max_slots=rows), checkpoint(parent))
+
+    for name in ("encoder.code", "temporal.positions.slot"):
+        theirs = parent.state_dict()[name]
+        assert len(tensors[name]) == rows
+        assert torch.equal(tensors[name][:kept], theirs[:kept])
+        assert all(0.5 < float(row.std() / theirs.std()) < 2 for row in tensors[name][kept:])
 
 
 def is_backbone(name: str) -> bool:

@@ -28,6 +28,7 @@ class Encoded:
     reference: Reference
 
 
+CODE_STD = 1.0
 PIXEL_ATTENTION: dict[str, Callable[[Preset, int], nn.Module]] = {"axial": AxialAttention, "full": FullAttention}
 
 
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
         if self.stride == 16:
             _dilate(self._stages[-1])
         layers = range(len(self._stages[-1].layers))
-        self.code = nn.Parameter(nn.init.trunc_normal_(torch.empty(preset.max_slots, preset.dim), std=1.0))
+        self.code = nn.Parameter(nn.init.trunc_normal_(torch.empty(preset.max_slots, preset.dim), std=CODE_STD))
         self.intra = nn.ModuleList(IntraFrameAttention(preset, self.channels[-1]) for _ in layers)
         made = PIXEL_ATTENTION.get(preset.pixel_attention)
         self.pixel_attn = nn.ModuleList(made(preset, self.channels[-1]) for _ in layers if made is not None)

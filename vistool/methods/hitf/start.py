@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import WeightsError
 from ...nn.backbones import MSRA
 from ...weights.checkpoint import Checkpoint
 from ...weights.fitting import check_fit
+from .encoder import CODE_STD
 from .layers import resized
 from .network import Hitf
 from .presets import Preset
+from .temporal import POSITION_STD
 
 BACKBONE = "backbone."
 """Beginning of the names of its tensors, after the names of what holds it, in every method."""
 OURS = "encoder."
 """What holds it here."""
 PLACES = "temporal.positions.space"
+SLOTS = {"encoder.code": CODE_STD, "temporal.positions.slot": POSITION_STD}
 DISTANCES = ("query_table", "key_table", "value_table")
 
 
@@ -27,9 +30,9 @@ def start(preset: Preset, parent: Checkpoint) -> dict[str, Tensor]:
     """Tensors for `Hitf(preset)`; WeightsError when `parent` does not fit.
 
     From a hitf checkpoint all that has the same shape: with another number of classes, or another choice of parts,
-    these start fresh. Tables of places and distances are made as long as the preset's, and say what they said. From
-    another method's the backbone, and from a converted ResNet, whose other parts nobody has trained. The backbone must
-    be the preset's.
+    these start fresh. Tables of places and distances are made as long as the preset's, and say what they said; of more
+    slots those beyond the parent's start fresh. From another method's the backbone, and from a converted ResNet, whose
+    other parts nobody has trained. The backbone must be the preset's.
     """
     _check_strides(preset, parent)
     backbone = _backbone(parent)
@@ -66,15 +69,21 @@ def _check_strides(preset: Preset, parent: Checkpoint) -> None:
 
 
 def _tables(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What another long side makes longer or shorter: places are stretched (D17), distances cut or repeated (D18)."""
+    """What another long side, or another number of slots, makes longer or shorter.
+
+    Places are stretched (D17), distances cut or repeated (D18). Slots are cut, or fresh ones are added.
+    """
     fitted = dict(tensors)
     for name in tensors.keys() & wanted.keys():
+        table, shape = tensors[name], wanted[name].shape
         if name == PLACES:
-            fitted[name] = resized(tensors[name][None], wanted[name].shape[-2:])[0]
+            fitted[name] = resized(table[None], shape[-2:])[0]
         elif name.endswith(DISTANCES):
-            rows, middle = len(wanted[name]), len(tensors[name]) // 2
-            around = torch.arange(rows) - rows // 2
-            fitted[name] = tensors[name][(middle + around).clamp(0, len(tensors[name]) - 1)]
+            around = len(table) // 2 - shape[0] // 2 + torch.arange(shape[0])
+            fitted[name] = table[around.clamp(0, len(table) - 1)]
+        elif name in SLOTS and table.shape[1:] == shape[1:]:
+            fresh = nn.init.trunc_normal_(torch.empty(max(shape[0] - len(table), 0), *shape[1:]), std=SLOTS[name])
+            fitted[name] = torch.cat([table[: shape[0]], fresh])
     return fitted
 
 

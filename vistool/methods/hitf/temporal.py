@@ -13,7 +13,7 @@ from .attention import InterFrameAttention, IntraFrameAttention, Keys, joined
 from .layers import map_block, resized, token_block, tokens_of
 from .presets import Preset
 
-_POSITION_STD = 0.02
+POSITION_STD = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +41,7 @@ class Positions(nn.Module):
         self.space = nn.Parameter(torch.empty(preset.dim, side, side))
         self.time = nn.Parameter(torch.empty(preset.references + 1, preset.dim))  # row 0: the frame itself
         for table in (self.slot, self.space, self.time):
-            nn.init.trunc_normal_(table, std=_POSITION_STD)
+            nn.init.trunc_normal_(table, std=POSITION_STD)
 
     def of_code(self, slots: int) -> Tensor:
         """(L, D)."""
