@@ -12,6 +12,7 @@ from hitf_fakes import SMALL, H, K, L, W, output
 from vistool import masks
 from vistool.methods.hitf import detections
 from vistool.methods.hitf.detections import find_objects, joined, taken_slots
+from vistool.methods.hitf.identities import NOBODY
 from vistool.methods.hitf.network import FrameOutput
 from vistool.nn.letterbox import Letterbox
 
@@ -152,13 +153,13 @@ def test_an_object_that_is_one_too_many_becomes_background() -> None:
 def test_pieces_of_a_track_become_one_object_in_place_of_the_surest() -> None:
     objects = find_objects(random_output((H, W)), SAME, replace(FREE, empty_weight=0.0))
     surest = objects.class_scores.max(1).argmax()
-    track_ids = np.array([7 if row in {surest, 0, 1} else row for row in range(L)])
+    track_ids = np.array([7 if row in {surest, 0, 1} else 10 + row for row in range(L)])
     others = [row for row in range(L) if row not in {surest, 0, 1}]
 
     whole, kept = joined(objects, track_ids)
 
     at = kept.tolist().index(7)
-    assert sorted(kept.tolist()) == sorted([*others, 7])
+    assert sorted(kept.tolist()) == sorted([*(10 + row for row in others), 7])
     assert whole.slots[at] == objects.slots[surest]
     np.testing.assert_array_equal(whole.class_scores[at], objects.class_scores[surest])
     assert whole.shapes[at] == masks.merge([objects.shapes[row] for row in {surest, 0, 1}])
@@ -168,7 +169,16 @@ def test_pieces_of_a_track_become_one_object_in_place_of_the_surest() -> None:
 def test_objects_of_different_tracks_stay_as_they_are() -> None:
     objects = find_objects(random_output((H, W)), SAME, FREE)
 
-    whole, kept = joined(objects, np.arange(len(objects.slots)))
+    whole, kept = joined(objects, 1 + np.arange(len(objects.slots)))
 
     assert whole is objects
-    assert kept.tolist() == list(range(len(objects.slots)))
+    assert kept.tolist() == list(range(1, 1 + len(objects.slots)))
+
+
+def test_what_is_nobody_s_is_left_out() -> None:
+    objects = find_objects(random_output((H, W)), SAME, replace(FREE, empty_weight=0.0))
+
+    whole, kept = joined(objects, np.array([NOBODY, *range(2, L), NOBODY]))
+
+    assert kept.tolist() == [*range(2, L)]
+    assert whole.shapes == objects.shapes[1:-1]

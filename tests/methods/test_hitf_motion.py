@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vistool import masks
+from vistool.methods.hitf.identities import NOBODY
 from vistool.methods.hitf.motion import Motion
 
 SIZE = (20, 400)
-Row = tuple[int, int, int]  # first column, width, class
+Row = tuple[int, int, int] | tuple[int, int, int, float]  # first column, width, class; its score, else 0.7
 
-FOLLOWED = replace(SMALL, naming="motion", overlap=0.3, slot_gap=24)
+FOLLOWED = replace(SMALL, naming="motion", overlap=0.3, begin_score=0.5, slot_gap=24)
 
 
 def named(frames: Sequence[Sequence[Row]], slots: Sequence[Sequence[int]] = (), **rules: Any) -> list[list[int]]:
@@ -26,9 +27,10 @@ def named(frames: Sequence[Sequence[Row]], slots: Sequence[Sequence[int]] = (), 
     motion, told = Motion(replace(FOLLOWED, **rules)), []
     for number, rows in enumerate(frames):
         pictures = np.zeros((len(rows), *SIZE), np.bool_)
-        for picture, (left, width, _) in zip(pictures, rows, strict=True):
-            picture[:, left : left + width] = True
-        scores = (0.02 + 0.7 * np.eye(K)[[label for _, _, label in rows]]).astype(np.float32).reshape(-1, K)
+        scores = np.full((len(rows), K), 0.02, np.float32)
+        for row, (left, width, label, *score) in enumerate(rows):
+            pictures[row, :, left : left + width] = True
+            scores[row, label] = score[0] if score else 0.7
         own = np.array(slots[number] if slots else range(len(rows)), np.int64)
         told.append(motion.name(own, masks.encode_stack(pictures), scores).tolist())
     return told
@@ -105,6 +107,20 @@ def test_what_does_not_complete_an_object_is_none_of_its_pieces(piece: Row) -> N
     assert named([[(100, 40, 0)], [(100, 26, 0), piece]])[-1] == [1, 2]
 
 
+def test_what_is_doubtful_goes_on_with_a_track_and_begins_none() -> None:
+    assert named([[(100, 20, 0, 0.4)], [(100, 20, 0)], [(102, 20, 0, 0.1)], [(300, 20, 0, 0.4)]]) == [
+        [NOBODY],
+        [1],
+        [1],
+        [NOBODY],
+    ]
+
+
+def test_what_is_doubtful_ends_no_absence() -> None:
+    """And a sure one does, afterwards."""
+    assert named([[(100, 20, 0)], [], [(100, 20, 0, 0.4)], [(100, 20, 0)]]) == [[1], [], [NOBODY], [1]]
+
+
 def test_frames_without_objects_and_their_first_frame_are_taken() -> None:
     assert named([[], [], [(0, 20, 0)], []]) == [[], [], [1], []]
 
@@ -113,19 +129,19 @@ BARS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3), st.integers(0, K
 VIDEOS = st.lists(BARS, max_size=12)
 
 
-def bars(video: Sequence[Sequence[Row]]) -> list[list[Row]]:
+def bars(video: Sequence[Sequence[tuple[int, int, int]]]) -> list[list[Row]]:
     return [[(20 * place, 10 * width, label) for place, width, label in rows] for rows in video]
 
 
 @given(VIDEOS, st.sampled_from([0, 2, 24]))
-def test_new_tracks_count_on(video: list[list[Row]], slot_gap: int) -> None:
+def test_new_tracks_count_on(video: list[list[tuple[int, int, int]]], slot_gap: int) -> None:
     seen = [track_id for ids in named(bars(video), slot_gap=slot_gap) for track_id in ids]
 
     assert sorted(set(seen), key=seen.index) == list(range(1, len(set(seen)) + 1))
 
 
 @given(VIDEOS, st.randoms(use_true_random=False))
-def test_slots_have_no_say(video: list[list[Row]], random: Any) -> None:
+def test_slots_have_no_say(video: list[list[tuple[int, int, int]]], random: Any) -> None:
     slots = [random.sample(range(9), len(rows)) for rows in video]
 
     assert named(bars(video), slots) == named(bars(video))

@@ -114,6 +114,13 @@ def test_rules_for_people_keep_what_the_weights_say() -> None:
     assert rules_of_run(SMALL, info(), RunOptions(score_floor=0.25)).class_threshold == 0.25
 
 
+@pytest.mark.parametrize(("floor", "score"), [(None, 0.5), (0.1, 0.5), (0.05, 0.25), (0.7, 0.5)])
+def test_who_asks_for_doubtful_objects_gets_tracks_of_them(floor: float | None, score: float) -> None:
+    followed = replace(SMALL, **MOTION, begin_score=0.5)
+
+    assert rules_of_run(followed, info(), RunOptions(score_floor=floor)).begin_score == pytest.approx(score)
+
+
 def test_only_the_surest_objects_are_told_where_few_are_wanted() -> None:
     said: Said = {0: at(0), 1: at(32), 2: at(64)}
 

@@ -13,6 +13,7 @@ from ... import masks
 from ...nn.letterbox import Letterbox
 from ...types import Rle
 from .grid import MASK_STRIDE
+from .identities import NOBODY
 from .network import FrameOutput
 from .presets import Preset
 
@@ -47,10 +48,14 @@ def find_objects(output: FrameOutput, letterbox: Letterbox, rules: Preset, most:
 
 
 def joined(objects: FrameObjects, track_ids: NDArray[np.int64]) -> tuple[FrameObjects, NDArray[np.int64]]:
-    """Rows of one track are pieces of one object: one row at the place of the surest, whose slot and scores count."""
+    """Rows of one track are pieces of one object: one row at the place of the surest, whose slot and scores count.
+
+    Rows of `NOBODY` are left out.
+    """
     by_track: dict[int, list[int]] = {}
     for row in (-objects.class_scores.max(1)).argsort(kind="stable").tolist():
         by_track.setdefault(int(track_ids[row]), []).append(row)
+    by_track.pop(NOBODY, None)
     if len(by_track) == len(track_ids):
         return objects, track_ids
     kept = sorted(by_track.values())

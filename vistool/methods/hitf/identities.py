@@ -15,6 +15,9 @@ from ... import masks
 from ...types import Rle
 from .presets import Preset
 
+NOBODY = 0
+"""In place of a track id, where an object is told as none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Owner:

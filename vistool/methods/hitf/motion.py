@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ... import masks
 from ...likeness import cosines, nearness, one_to_one
 from ...types import Rle
+from .identities import NOBODY
 from .presets import Preset
 
 Floats = NDArray[np.float64]
@@ -55,8 +56,9 @@ class Motion:
     """The tracks of one video; in place of `identities.Identities`. Slots have no say.
 
     A track goes on with the mask whose box overlaps best the one where it should be, less where the class differs. What
-    is left over may be a piece of such an object, or else a track of its class that should be near, in sight or not.
-    What is left then is new. A track is given up `slot_gap` frames after it was seen last.
+    is left over may be a piece of such an object, or else, if its score reaches `begin_score`, a track of its class
+    that should be near, in sight or not, or a new one. What is more doubtful is nobody's. A track is given up
+    `slot_gap` frames after it was seen last.
     """
 
     def __init__(self, rules: Preset) -> None:
@@ -68,7 +70,10 @@ class Motion:
     def name(
         self, slots: NDArray[np.int64], shapes: Sequence[Rle], class_scores: NDArray[np.float32]
     ) -> NDArray[np.int64]:
-        """The next frame: n slots, n masks, scores (n, K) → track ids (n,). Rows of one id are pieces of one object."""
+        """The next frame: n slots, n masks, scores (n, K) → track ids (n,), `NOBODY` for what is none.
+
+        Rows of one id are pieces of one object.
+        """
         self._frame += 1
         self._forget()
         boxes, classes = masks.boxes_xywh(shapes).astype(np.float64), class_scores.astype(np.float64)
@@ -76,10 +81,11 @@ class Motion:
         alike = cosines(classes, np.array([track.classes for track in self._tracks]).reshape(-1, classes.shape[1]))
         owners = self._at_their_place(boxes, expected, alike)
         owners |= _pieces(boxes, expected, alike, owners)
-        owners |= _not_far(boxes, expected, alike, owners)
-        for row in range(len(boxes)):
+        sure = [row for row in range(len(boxes)) if row not in owners and classes[row].max() >= self._rules.begin_score]
+        owners |= _not_far(boxes, expected, alike, owners, sure)
+        for row in sure:
             owners.setdefault(row, len(self._tracks) + row)  # a track to come
-        return self._go_on(boxes, classes, [owners[row] for row in range(len(boxes))])
+        return self._go_on(boxes, classes, owners)
 
     def _forget(self) -> None:
         most = self._rules.slot_gap
@@ -92,20 +98,20 @@ class Motion:
         overlaps = masks.box_iou(boxes[:, None], expected) * (1 - CLASS_WEIGHT + CLASS_WEIGHT * alike)
         return dict(one_to_one(np.where(in_sight & (overlaps > self._rules.overlap), overlaps, 0)))
 
-    def _go_on(self, boxes: Floats, classes: Floats, owners: Sequence[int]) -> NDArray[np.int64]:
+    def _go_on(self, boxes: Floats, classes: Floats, owners: Mapping[int, int]) -> NDArray[np.int64]:
         """The ids of all rows; what is remembered of their tracks is what they show now."""
-        known = dict(enumerate(self._tracks))
-        for number in dict.fromkeys(owners):
-            rows = [row for row, owner in enumerate(owners) if owner == number]
+        track_ids = np.full(len(boxes), NOBODY, np.int64)
+        for number in sorted(set(owners.values())):  # new ones come after those there are, in the order of their rows
+            rows = [row for row, owner in owners.items() if owner == number]
             surest = max(rows, key=lambda row: classes[row].max())
             seen = _around(boxes[rows]), classes[surest]
-            if number in known:
-                known[number] = known[number].next(self._frame, *seen)
+            if number < len(self._tracks):
+                track = self._tracks[number] = self._tracks[number].next(self._frame, *seen)
             else:
-                known[number] = _Track(self._next_id, self._frame, seen[0], None, seen[1])
-                self._next_id += 1
-        self._tracks = list(known.values())
-        return np.array([known[owner].track_id for owner in owners], np.int64)
+                track = _Track(self._next_id, self._frame, seen[0], None, seen[1])
+                self._tracks, self._next_id = [*self._tracks, track], self._next_id + 1
+            track_ids[rows] = track.track_id
+        return track_ids
 
 
 def _pieces(boxes: Floats, expected: Floats, alike: Floats, owners: Mapping[int, int]) -> dict[int, int]:
@@ -123,13 +129,14 @@ def _pieces(boxes: Floats, expected: Floats, alike: Floats, owners: Mapping[int,
     return pieces
 
 
-def _not_far(boxes: Floats, expected: Floats, alike: Floats, owners: Mapping[int, int]) -> dict[int, int]:
-    """Row → number of the track, of rows and tracks that are left."""
-    likeness = alike * nearness(boxes, expected)
-    likeness[likeness < MIN_LIKENESS] = 0
-    likeness[list(owners)] = 0
+def _not_far(
+    boxes: Floats, expected: Floats, alike: Floats, owners: Mapping[int, int], rows: Sequence[int]
+) -> dict[int, int]:
+    """Row → number of the track, of those rows, and of tracks that are left."""
+    likeness = np.zeros_like(alike)
+    likeness[rows] = (alike * nearness(boxes, expected))[rows]
     likeness[:, list(owners.values())] = 0
-    return dict(one_to_one(likeness))
+    return dict(one_to_one(np.where(likeness < MIN_LIKENESS, 0, likeness)))
 
 
 def _around(boxes: Floats) -> Floats:

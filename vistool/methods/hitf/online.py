@@ -33,17 +33,20 @@ MIN_SHARE = 100 / 641**2
 def rules_of_run(preset: Preset, info: CheckpointInfo, options: RunOptions) -> Preset:
     """The choices of a run. A floor of 0 asks for the benchmark's list, made as the preset says, which is the paper.
 
-    For people a slot is not an identity for ever: there may be more objects in a video than slots.
+    For people a slot is not an identity for ever: there may be more objects in a video than slots. Who asks for what
+    is half as sure as the weights have it gets tracks that begin half as sure, too.
     """
     if options.score_floor == 0:
         return preset
+    floor, usual = (Selection.of(info, one).floor for one in (options, replace(options, score_floor=None)))
     return replace(
         preset,
         overlap=min(preset.overlap, OVERLAP),
+        begin_score=preset.begin_score * (min(1.0, floor / usual) if usual else 1.0),
         slot_gap=SLOT_GAP if preset.slot_gap is None else preset.slot_gap,
         same_class=True,
         score_average="detected",
-        class_threshold=max(preset.class_threshold, Selection.of(info, options).floor),
+        class_threshold=max(preset.class_threshold, floor),
         min_share=max(preset.min_share, MIN_SHARE),
     )
 

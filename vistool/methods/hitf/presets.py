@@ -78,6 +78,8 @@ class Preset:
     overlap: float = 0.5
     """IoU with a mask of the frame before, above which it is the same object whatever its slot; with `motion`, IoU of
     the boxes, times a factor for the class."""
+    begin_score: float = 0.0
+    """Least score of the class of what begins a track, or ends its absence; with `motion` alone."""
     slot_gap: int | None = None
     """D13. Frames that a slot may be empty, or with `motion` a track out of sight, before it is forgotten whose it was;
     None: never, as in the paper."""
@@ -131,6 +133,7 @@ _TINY = Preset(
     supervised=3,
     naming="motion",  # slots are places: an object that moves goes from one to the next
     overlap=0.3,
+    begin_score=0.5,
     slot_gap=24,
     empty_weight=0.25,
     score_average="all",
