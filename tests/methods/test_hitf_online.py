@@ -116,8 +116,9 @@ def test_rules_for_people_keep_what_the_weights_say() -> None:
 
 @pytest.mark.parametrize(("floor", "score"), [(None, 0.5), (0.1, 0.5), (0.05, 0.25), (0.7, 0.5)])
 def test_who_asks_for_doubtful_objects_gets_tracks_of_them(floor: float | None, score: float) -> None:
-    followed = replace(SMALL, **MOTION, begin_score=0.5)
+    followed = replace(SMALL, **{**MOTION, "overlap": 0.4, "begin_score": 0.5})
 
+    assert rules_of_run(followed, info(), RunOptions(score_floor=floor)).overlap == 0.4
     assert rules_of_run(followed, info(), RunOptions(score_floor=floor)).begin_score == pytest.approx(score)
 
 

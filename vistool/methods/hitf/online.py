@@ -23,7 +23,7 @@ from .network import FrameOutput
 from .presets import Preset
 
 OVERLAP = 0.3
-"""For people: IoU with a mask of the frame before, above which it is the same object."""
+"""For people, by slots: IoU with a mask of the frame before, above which it is the same object."""
 SLOT_GAP = 10
 """For people, where the weights do not say: frames that a slot may be empty before it forgets whose it was."""
 MIN_SHARE = 100 / 641**2
@@ -41,7 +41,7 @@ def rules_of_run(preset: Preset, info: CheckpointInfo, options: RunOptions) -> P
     floor, usual = (Selection.of(info, one).floor for one in (options, replace(options, score_floor=None)))
     return replace(
         preset,
-        overlap=min(preset.overlap, OVERLAP),
+        overlap=preset.overlap if preset.naming == "motion" else min(preset.overlap, OVERLAP),
         begin_score=preset.begin_score * (min(1.0, floor / usual) if usual else 1.0),
         slot_gap=SLOT_GAP if preset.slot_gap is None else preset.slot_gap,
         same_class=True,
