@@ -100,12 +100,12 @@ class Motion:
 
     def _go_on(self, boxes: Floats, classes: Floats, owners: Mapping[int, int]) -> NDArray[np.int64]:
         """The ids of all rows; what is remembered of their tracks is what they show now."""
-        track_ids = np.full(len(boxes), NOBODY, np.int64)
+        track_ids, known = np.full(len(boxes), NOBODY, np.int64), len(self._tracks)
         for number in sorted(set(owners.values())):  # new ones come after those there are, in the order of their rows
             rows = [row for row, owner in owners.items() if owner == number]
             surest = max(rows, key=lambda row: classes[row].max())
             seen = _around(boxes[rows]), classes[surest]
-            if number < len(self._tracks):
+            if number < known:
                 track = self._tracks[number] = self._tracks[number].next(self._frame, *seen)
             else:
                 track = _Track(self._next_id, self._frame, seen[0], None, seen[1])

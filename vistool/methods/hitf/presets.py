@@ -1,4 +1,4 @@
-"""Sizes and choices of HITF. Where the paper is silent the choice has a field (D1 to D26 of README.md)."""
+"""Sizes and choices of HITF. Where the paper is silent the choice has a field (D1 to D27 of README.md)."""
 
 from __future__ import annotations
 
