@@ -89,6 +89,21 @@ def test_slots_of_the_parent_are_kept_and_fresh_ones_come_after_them(rows: int) 
         assert all(0.5 < float(row.std() / theirs.std()) < 2 for row in tensors[name][kept:])
 
 
+def test_fresh_slots_are_those_of_the_seed() -> None:
+    """Whatever the order in which the parent holds its tensors."""
+    parent, more = checkpoint(network(seed=1)), replace(SMALL, max_slots=9)
+    turned = replace(parent, tensors=dict(reversed(parent.tensors.items())))
+    drawn = []
+    for each in (parent, turned):
+        torch.manual_seed(3)
+        drawn.append(start(more, each))
+
+    assert all(torch.equal(tensor, drawn[1][name]) for name, tensor in drawn[0].items())
+    torch.manual_seed(3)
+    first = torch.nn.init.trunc_normal_(torch.empty(3, SMALL.dim), std=1.0)
+    assert torch.equal(drawn[0]["encoder.code"][6:], first)
+
+
 def is_backbone(name: str) -> bool:
     return name.startswith("encoder.backbone.")
 

@@ -74,8 +74,10 @@ def _tables(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict
     Places are stretched (D17), distances cut or repeated (D18). Slots are cut, or fresh ones are added.
     """
     fitted = dict(tensors)
-    for name in tensors.keys() & wanted.keys():
-        table, shape = tensors[name], wanted[name].shape
+    for name, table in sorted(tensors.items()):  # or the draw of fresh slots would hang on the order of the parent
+        if name not in wanted:
+            continue
+        shape = wanted[name].shape
         if name == PLACES:
             fitted[name] = resized(table[None], shape[-2:])[0]
         elif name.endswith(DISTANCES):
