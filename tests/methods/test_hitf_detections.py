@@ -11,7 +11,7 @@ from hitf_fakes import SMALL, H, K, L, W, output
 
 from vistool import masks
 from vistool.methods.hitf import detections
-from vistool.methods.hitf.detections import find_objects, joined, taken_slots
+from vistool.methods.hitf.detections import find_objects, taken_slots, whole_objects
 from vistool.methods.hitf.identities import NOBODY
 from vistool.methods.hitf.network import FrameOutput
 from vistool.nn.letterbox import Letterbox
@@ -156,7 +156,7 @@ def test_pieces_of_a_track_become_one_object_in_place_of_the_surest() -> None:
     track_ids = np.array([7 if row in {surest, 0, 1} else 10 + row for row in range(L)])
     others = [row for row in range(L) if row not in {surest, 0, 1}]
 
-    whole, kept = joined(objects, track_ids)
+    whole, kept = whole_objects(objects, track_ids)
 
     at = kept.tolist().index(7)
     assert sorted(kept.tolist()) == sorted([*(10 + row for row in others), 7])
@@ -169,7 +169,7 @@ def test_pieces_of_a_track_become_one_object_in_place_of_the_surest() -> None:
 def test_objects_of_different_tracks_stay_as_they_are() -> None:
     objects = find_objects(random_output((H, W)), SAME, FREE)
 
-    whole, kept = joined(objects, 1 + np.arange(len(objects.slots)))
+    whole, kept = whole_objects(objects, 1 + np.arange(len(objects.slots)))
 
     assert whole is objects
     assert kept.tolist() == list(range(1, 1 + len(objects.slots)))
@@ -178,7 +178,7 @@ def test_objects_of_different_tracks_stay_as_they_are() -> None:
 def test_what_is_nobody_s_is_left_out() -> None:
     objects = find_objects(random_output((H, W)), SAME, replace(FREE, empty_weight=0.0))
 
-    whole, kept = joined(objects, np.array([NOBODY, *range(2, L), NOBODY]))
+    whole, kept = whole_objects(objects, np.array([NOBODY, *range(2, L), NOBODY]))
 
     assert kept.tolist() == [*range(2, L)]
     assert whole.shapes == objects.shapes[1:-1]

@@ -47,7 +47,7 @@ def find_objects(output: FrameOutput, letterbox: Letterbox, rules: Preset, most:
     )
 
 
-def joined(objects: FrameObjects, track_ids: NDArray[np.int64]) -> tuple[FrameObjects, NDArray[np.int64]]:
+def whole_objects(objects: FrameObjects, track_ids: NDArray[np.int64]) -> tuple[FrameObjects, NDArray[np.int64]]:
     """Rows of one track are pieces of one object: one row at the place of the surest, whose slot and scores count.
 
     Rows of `NOBODY` are left out.

@@ -16,7 +16,7 @@ from ...weights.checkpoint import CheckpointInfo
 from ..clip_inference import autocast, fit_long_side, prepare
 from ..frame_masks import Selection
 from ..telling import MeanOverVideo, told
-from .detections import FrameObjects, find_objects, joined
+from .detections import FrameObjects, find_objects, whole_objects
 from .identities import Identities
 from .motion import Motion
 from .network import FrameOutput
@@ -80,7 +80,7 @@ class VideoPass:
         output = self._stream.step(image)
         objects = find_objects(output, letterbox, self._rules, self._most)
         track_ids = self._names.name(objects.slots, objects.shapes, objects.class_scores)
-        return Seen(output, *joined(objects, track_ids))
+        return Seen(output, *whole_objects(objects, track_ids))
 
 
 class OnlineTracker:
